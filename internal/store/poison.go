@@ -1,0 +1,118 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// poison remembers the first fatal error of one engine and keeps the engine from taking the process
+// with it. Pebble reports such errors by calling Logger.Fatalf and expects it not to return; ours
+// parks the goroutine that called it, for good, and marks the store. Callers that wait for the
+// engine are released by guard.
+type poison struct {
+	notify func(error)
+
+	mu    sync.Mutex
+	cause error
+	done  chan struct{} // closed when cause is set; made on demand
+}
+
+func (p *poison) err() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cause
+}
+
+func (p *poison) poisoned() chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.channel()
+}
+
+func (p *poison) channel() chan struct{} {
+	if p.done == nil {
+		p.done = make(chan struct{})
+	}
+	return p.done
+}
+
+func (p *poison) set(cause error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cause != nil {
+		return
+	}
+	p.cause = fmt.Errorf("%w: %w", ErrPoisoned, cause)
+	close(p.channel())
+	if p.notify != nil {
+		go p.notify(p.cause)
+	}
+}
+
+func (p *poison) corruption(info pebble.DataCorruptionInfo) {
+	p.set(fmt.Errorf("corruption in %s: %w", info.Path, info.Details))
+}
+
+// guard runs f and returns its error, or the poison's cause as soon as there is one: f's goroutine
+// may then be parked forever inside the engine.
+func (p *poison) guard(f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		defer p.recovered(done)
+		done <- f()
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-p.poisoned():
+		return p.err()
+	}
+}
+
+func (p *poison) recovered(done chan<- error) {
+	if v := recover(); v != nil {
+		p.set(fmt.Errorf("engine panic: %v", v))
+		done <- p.err()
+	}
+}
+
+func openGuarded(dir string, opts *pebble.Options, p *poison) (db *pebble.DB, err error) {
+	err = p.guard(func() error {
+		var err error
+		db, err = pebble.Open(dir, opts)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return db, nil
+}
+
+// engineLogger sends the engine's messages to slog and turns its fatal errors into poison.
+type engineLogger struct {
+	log    *slog.Logger
+	poison *poison
+}
+
+// Infof drops the engine's chatter unless debug logging is on.
+func (l engineLogger) Infof(format string, args ...any) { l.write(slog.LevelDebug, format, args) }
+
+// Errorf logs an engine error that the engine itself survives.
+func (l engineLogger) Errorf(format string, args ...any) { l.write(slog.LevelWarn, format, args) }
+
+func (l engineLogger) write(level slog.Level, format string, args []any) {
+	if l.log == nil || !l.log.Enabled(context.Background(), level) {
+		return
+	}
+	l.log.Log(context.Background(), level, "engine message", "text", fmt.Sprintf(format, args...))
+}
+
+// Fatalf poisons the store and parks the calling goroutine.
+func (l engineLogger) Fatalf(format string, args ...any) {
+	l.poison.set(fmt.Errorf(format, args...))
+	select {} // with the engine's locks held: nothing of this store may run on
+}

@@ -1,0 +1,286 @@
+// Package store is one durable ordered map of bytes to bytes: Pebble behind our own small interface.
+//
+// It owns one directory of one file system (in production a sealed one, see package sealfs: the
+// store itself knows nothing about keys). It does not know accounts or documents either.
+//
+// # Promises
+//
+//   - [Store.Commit] returns nil only after the whole batch is durable; a batch is applied wholly or
+//     not at all. Concurrent commits share one sync.
+//   - A read sees every commit that returned before the read began. A [Snapshot] never changes.
+//   - After a failure that Pebble regards as fatal (a log or manifest that cannot be written) the
+//     store is poisoned: every call returns an error wrapping [ErrPoisoned], the function given as
+//     Options.OnPoison is called once, and nothing else in the process is touched.
+//
+// A Store is safe for concurrent use. Close must come after all iterators and snapshots are closed.
+package store
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Errors of this package.
+var (
+	// ErrNotFound is returned by Get for a key that is not there.
+	ErrNotFound = errors.New("store: not found")
+	// ErrClosed is returned by every call after Close.
+	ErrClosed = errors.New("store: closed")
+	// ErrPoisoned is wrapped by every call after the engine met an error that it cannot survive.
+	ErrPoisoned = errors.New("store: stopped after a fatal storage error")
+)
+
+// formatVersion is pinned, so that a new engine release cannot ratchet the format by itself.
+const formatVersion = pebble.FormatValueSeparation
+
+// Options say how to open a store.
+type Options struct {
+	// FS is the file system; required.
+	FS vfs.FS
+	// CacheBytes bounds the cache of decrypted blocks; 0 means 8 MiB. The cache belongs to this
+	// store alone and is dropped with it.
+	CacheBytes int64
+	// MemTableBytes bounds one memtable; 0 means 4 MiB.
+	MemTableBytes uint64
+	// Logger receives engine messages at debug level; nil discards them.
+	Logger *slog.Logger
+	// OnPoison is called once, in its own goroutine, when the store becomes unusable.
+	OnPoison func(error)
+}
+
+// Store is an open store.
+type Store struct {
+	db     *pebble.DB
+	poison *poison
+	closed atomic.Bool
+}
+
+// Open opens the store in dir, creating it when dir has none.
+func Open(dir string, o Options) (*Store, error) {
+	p := &poison{notify: o.OnPoison}
+	cache := pebble.NewCache(defaultTo(o.CacheBytes, 8<<20))
+	defer cache.Unref() // the DB holds its own reference
+	db, err := openGuarded(dir, engineOptions(o, cache, p), p)
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	return &Store{db: db, poison: p}, nil
+}
+
+func defaultTo[T comparable](v, d T) T {
+	var zero T
+	if v == zero {
+		return d
+	}
+	return v
+}
+
+func engineOptions(o Options, cache *pebble.Cache, p *poison) *pebble.Options {
+	opts := &pebble.Options{
+		FS:                          o.FS,
+		Cache:                       cache,
+		FormatMajorVersion:          formatVersion,
+		MemTableSize:                defaultTo(o.MemTableBytes, 4<<20),
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       2,
+		L0StopWritesThreshold:       20,
+		BytesPerSync:                1 << 30, // see storage notes: otherwise tables are synced in mid-file
+		MaxOpenFiles:                256,
+		Logger:                      engineLogger{log: o.Logger, poison: p},
+		EventListener:               &pebble.EventListener{DataCorruption: p.corruption},
+	}
+	opts.Experimental.EnableColumnarBlocks = func() bool { return true }
+	for i := range opts.Levels {
+		opts.Levels[i].BlockSize = 16 << 10
+		opts.Levels[i].IndexBlockSize = 64 << 10
+		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	return opts
+}
+
+// Err returns nil while the store is usable.
+func (s *Store) Err() error {
+	if s.closed.Load() {
+		return ErrClosed
+	}
+	return s.poison.err()
+}
+
+// Get returns a copy of the value of key, or [ErrNotFound].
+func (s *Store) Get(key []byte) ([]byte, error) {
+	if err := s.Err(); err != nil {
+		return nil, err
+	}
+	return get(s.db, key)
+}
+
+func get(r pebble.Reader, key []byte) ([]byte, error) {
+	v, closer, err := r.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("store: get: %w", err)
+	}
+	out := append([]byte(nil), v...)
+	return out, closer.Close()
+}
+
+// Batch collects changes that are committed together. It is not safe for concurrent use.
+type Batch struct{ b *pebble.Batch }
+
+// NewBatch returns an empty batch for s. It must be given to Commit or to Discard.
+func (s *Store) NewBatch() *Batch { return &Batch{b: s.db.NewBatch()} }
+
+// Set stores value under key. Both are copied.
+func (b *Batch) Set(key, value []byte) { must(b.b.Set(key, value, nil)) }
+
+// Delete removes key; it need not exist.
+func (b *Batch) Delete(key []byte) { must(b.b.Delete(key, nil)) }
+
+// DeleteRange removes every key in [lower, upper).
+func (b *Batch) DeleteRange(lower, upper []byte) { must(b.b.DeleteRange(lower, upper, nil)) }
+
+// Empty reports whether b holds no change.
+func (b *Batch) Empty() bool { return b.b.Empty() }
+
+// Discard frees a batch that will not be committed.
+func (b *Batch) Discard() { _ = b.b.Close() }
+
+// must: building a batch in memory fails only when it is used after Commit, a defect of ours.
+func must(err error) {
+	if err != nil {
+		panic("store: batch used after commit: " + err.Error())
+	}
+}
+
+// Commit makes b durable and visible, and frees it.
+func (s *Store) Commit(b *Batch) error {
+	defer b.Discard()
+	if err := s.Err(); err != nil {
+		return err
+	}
+	return s.poison.guard(func() error {
+		if err := s.db.Apply(b.b, pebble.Sync); err != nil {
+			return fmt.Errorf("store: commit: %w", err)
+		}
+		return nil
+	})
+}
+
+// Set commits one key.
+func (s *Store) Set(key, value []byte) error {
+	b := s.NewBatch()
+	b.Set(key, value)
+	return s.Commit(b)
+}
+
+// Delete commits the removal of one key.
+func (s *Store) Delete(key []byte) error {
+	b := s.NewBatch()
+	b.Delete(key)
+	return s.Commit(b)
+}
+
+// Range selects keys: Lower inclusive, Upper exclusive, nil for no bound.
+type Range struct {
+	Lower, Upper []byte
+	Reverse      bool
+}
+
+// Prefix is the range of all keys that begin with p.
+func Prefix(p []byte) Range { return Range{Lower: p, Upper: after(p)} }
+
+// after returns the first key that is greater than every key with prefix p; nil if there is none.
+func after(p []byte) []byte {
+	u := append([]byte(nil), p...)
+	for i := len(u) - 1; i >= 0; i-- {
+		if u[i]++; u[i] != 0 {
+			return u[:i+1]
+		}
+	}
+	return nil
+}
+
+// Scan returns the entries of r in key order. The yielded slices are valid until the next step.
+// After the loop, *err tells whether it ended early.
+func (s *Store) Scan(r Range, err *error) iter.Seq2[[]byte, []byte] {
+	if e := s.Err(); e != nil {
+		*err = e
+		return func(func([]byte, []byte) bool) {}
+	}
+	return scan(s.db, r, err)
+}
+
+func scan(reader pebble.Reader, r Range, errp *error) iter.Seq2[[]byte, []byte] {
+	return func(yield func([]byte, []byte) bool) {
+		it, err := reader.NewIter(&pebble.IterOptions{LowerBound: r.Lower, UpperBound: r.Upper})
+		if err != nil {
+			*errp = fmt.Errorf("store: scan: %w", err)
+			return
+		}
+		defer func() { *errp = errors.Join(*errp, it.Close()) }()
+		first, next := it.First, it.Next
+		if r.Reverse {
+			first, next = it.Last, it.Prev
+		}
+		for ok := first(); ok; ok = next() {
+			v, err := it.ValueAndErr()
+			if err != nil {
+				*errp = fmt.Errorf("store: scan: %w", err)
+				return
+			}
+			if !yield(it.Key(), v) {
+				return
+			}
+		}
+	}
+}
+
+// Snapshot is an unchanging view. It must be closed.
+type Snapshot struct {
+	snap *pebble.Snapshot
+}
+
+// Snapshot returns a view of all that is committed now.
+func (s *Store) Snapshot() (*Snapshot, error) {
+	if err := s.Err(); err != nil {
+		return nil, err
+	}
+	return &Snapshot{snap: s.db.NewSnapshot()}, nil
+}
+
+// Get is as [Store.Get].
+func (v *Snapshot) Get(key []byte) ([]byte, error) { return get(v.snap, key) }
+
+// Scan is as [Store.Scan].
+func (v *Snapshot) Scan(r Range, err *error) iter.Seq2[[]byte, []byte] { return scan(v.snap, r, err) }
+
+// Close releases the view.
+func (v *Snapshot) Close() error { return v.snap.Close() }
+
+// Flush writes everything in memory to tables.
+func (s *Store) Flush() error {
+	if err := s.Err(); err != nil {
+		return err
+	}
+	return s.poison.guard(s.db.Flush)
+}
+
+// Close closes the store. The keys of a sealed file system must stay valid until it returns.
+func (s *Store) Close() error {
+	if s.closed.Swap(true) {
+		return nil
+	}
+	if s.poison.err() != nil {
+		return nil // the engine is parked in an undefined state: leave it to the process's end
+	}
+	return s.poison.guard(s.db.Close)
+}
