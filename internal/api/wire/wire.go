@@ -33,8 +33,7 @@ type Verifier interface {
 type requestKey struct{}
 
 // Identify gives every request a correlation id: a fresh one, which the answer shows under header.
-
-func Identify(header string, log *slog.Logger, next http.Handler) http.Handler {
+func Identify(header string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := uuid.NewString()
 		w.Header().Set(header, id)
