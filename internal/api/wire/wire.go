@@ -98,7 +98,7 @@ func Decode(body []byte, v any) error {
 
 // WriteJSON answers with v as JSON.
 func WriteJSON(w http.ResponseWriter, status int, v any) {
-	body, err := json.Marshal(v)
+	body, err := json.Marshal(v, json.Deterministic(true))
 	if err != nil { // a type of ours that cannot be encoded: a defect that tests must find
 		http.Error(w, `{"error":{"code":"InternalServerError","message":"The answer could not be encoded."}}`, http.StatusInternalServerError)
 		return
