@@ -232,6 +232,7 @@ func (s *Server) Transport() http.RoundTripper { return s.transport }
 // Stop refuses new connections, waits for requests in flight, or for ctx, and then closes
 // everything. The error is ctx's when requests had to be cut. It is safe to call twice.
 func (s *Server) Stop(ctx context.Context) error {
+	s.transport.CloseIdleConnections()
 	var cut error
 	for _, server := range s.servers {
 		if err := server.Shutdown(ctx); err != nil {
@@ -239,7 +240,6 @@ func (s *Server) Stop(ctx context.Context) error {
 			_ = server.Close()
 		}
 	}
-	s.transport.CloseIdleConnections()
 	return errors.Join(cut, s.group.Stop(context.WithoutCancel(ctx)))
 }
 
