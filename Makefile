@@ -1,0 +1,43 @@
+# make help lists the targets. Everything runs as it does for continuous integration (.ci/run).
+
+# The Azure CLI that the tests with real clients use.
+AZURE_CLI := 2.91.0
+VENV_STAMP := .venv/azure-cli-$(AZURE_CLI)
+
+# An Azure CLI in .venv comes before one on the path.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test check bench venv clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build the static binary bin/latchkey
+	CGO_ENABLED=0 go build -trimpath -o bin/latchkey ./cmd/latchkey
+
+demo: build ## Show the whole product in a minute; uses the Azure CLI when there is one
+	@bin/latchkey demo
+
+test: check venv ## Check, then run all tests with the race detector
+	go test -race ./...
+
+check: ## Formatting, go vet, staticcheck, go.mod
+	@files=$$(find . -name '*.go' -not -path './.venv/*' -not -path '*/node_modules/*' | xargs gofmt -l); \
+	  test -z "$$files" || { echo "not formatted with gofmt:"; echo "$$files"; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+	@out=$$(go mod tidy -diff 2>&1) || case "$$out" in \
+	  *"diff current/"*) echo "$$out"; echo "go.mod or go.sum is not tidy: run go mod tidy"; exit 1 ;; \
+	  *) echo "go.mod was not checked, which needs the module proxy:"; echo "$$out" | tail -n 1 ;; esac
+
+bench: ## Run all benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+venv: ## Install the Azure CLI into .venv for the tests (once; takes a minute or two)
+	@test -e $(VENV_STAMP) || { echo "installing azure-cli $(AZURE_CLI) into .venv" && python3 -m venv .venv && \
+	  .venv/bin/python -m pip install --quiet --disable-pip-version-check azure-cli==$(AZURE_CLI) && touch $(VENV_STAMP); } || \
+	  echo "no Azure CLI was installed: this needs python3 with venv and a package index; tests that need it are skipped"
+
+clean: ## Remove what the targets made
+	rm -rf bin .venv
