@@ -116,7 +116,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", e.WorkDir)
-			e.Setenv("SECRET", adminSecret)
+			e.Setenv("GORACE", "atexit_sleep_ms=0") // else every command takes a second with the race detector
 			e.Setenv("LATCHKEY_LISTEN", "127.0.0.1:0")
 			e.Setenv("LATCHKEY_PROXY_LISTEN", "127.0.0.1:0")
 			e.Setenv("LATCHKEY_EMULATOR_LISTEN", "127.0.0.1:0")

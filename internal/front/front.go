@@ -78,7 +78,8 @@ type Config struct {
 	Ready func(context.Context) error
 	// Metrics answers /metrics, for loopback peers only. It may be nil.
 	Metrics http.Handler
-	// Observe is told of every finished request of the front. It may be nil.
+	// Observe is told of every finished request; the emulator's count as [naming.Documents]. It may
+	// be nil.
 	Observe func(service naming.Service, status int, elapsed time.Duration)
 
 	Log *slog.Logger // nil discards
@@ -175,7 +176,7 @@ func (s *Server) serveAll(l listeners) error {
 	var emulator *http.Server
 	if l.emulator != nil {
 		toEmulator = newHandover(l.emulator.Addr())
-		emulator = s.newServer(onlyLoopbackHosts(s.cfg.Emulator))
+		emulator = s.newServer(s.emulatorRoutes())
 	}
 	if l.proxy != nil {
 		p := &proxy{front: toFront, frontPort: s.port, emulator: toEmulator, emulatorPort: portOf(l.emulator), log: s.cfg.Log}

@@ -330,6 +330,24 @@ func TestHome(t *testing.T) {
 	}
 }
 
+func TestHeadersAreBounded(t *testing.T) {
+	s, ca := start(t, nil)
+	c := proxied(t, s, ca)
+	c.Transport.(*http.Transport).ForceAttemptHTTP2 = false
+	for size, want := range map[int]int{32 << 10: 200, 96 << 10: 431} {
+		r, _ := http.NewRequest("GET", "https://kv1.vault.azure.net/", nil)
+		r.Header.Set("X-Filler", strings.Repeat("x", size))
+		resp, err := c.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%d bytes of header: %d, want %d", size, resp.StatusCode, want)
+		}
+	}
+}
+
 func TestPanicIsAnAnswer(t *testing.T) {
 	s, _ := start(t, func(c *Config) {
 		c.Handlers[naming.Vault] = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("boom") })

@@ -78,15 +78,16 @@ func writeError(w http.ResponseWriter, status int, code, message string) {
 	_, _ = w.Write(body)
 }
 
-// onlyLoopbackHosts is the emulator's routing: one handler, and no host name that a web page of
+// emulatorRoutes is the emulator's handler: one for all paths, and no host name that a web page of
 // somebody else could be served under.
-func onlyLoopbackHosts(h http.Handler) http.Handler {
+func (s *Server) emulatorRoutes() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if target, ok := naming.Resolve(r.Host, 0); !ok || target.Service != naming.Home || h == nil {
+		target, ok := naming.Resolve(r.Host, s.port)
+		if !ok || target.Service != naming.Home || s.cfg.Emulator == nil {
 			misdirected(w, r.Host)
 			return
 		}
-		h.ServeHTTP(w, r)
+		s.observed(naming.Documents, s.cfg.Emulator, w, r)
 	})
 }
 
