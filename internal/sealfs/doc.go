@@ -1,0 +1,42 @@
+// Package sealfs is a file system that encrypts and authenticates every file: a [vfs.FS] over
+// another one. The store's engine and the audit log write through it and know nothing about keys.
+// docs/FORMAT.md defines the bytes.
+//
+// # Keys
+//
+// A data key (32 bytes, from [Keys]) seals no data itself. Each Create draws a random 32-byte file
+// id and derives the file's own key from data key, file id, store id and class with HKDF-SHA256. The
+// file's header names the data key; there is no registry, so Link and Rename keep the atomicity of
+// the base. A data key must stay available until no file names it.
+//
+// # Two classes of files
+//
+// Block files (tables, blobs, options, everything that is not a log) are sealed in blocks that can
+// be read in any order. The nonce is the block's index: each index is sealed exactly once, because
+// full blocks never change and the last one is sealed at Close. Sync before Close makes the full
+// blocks durable and leaves the tail in memory; who needs the whole file must Close it and look at
+// the error. A block file that was not closed cannot be opened.
+//
+// Record files (logs: *.log, MANIFEST-*, *.rlog) are sealed write by write, each with a random nonce
+// and chained to the one before. They can be read while they grow and after a crash. A record that
+// does not authenticate ends the file like a crash does, unless a later record proves that it had
+// been synced: then it is corruption. A closing record, written at Close, ends a complete file; a
+// numbered *.log without one is refused once a log with a higher number exists.
+//
+// LOCK and marker.* files have no content and pass through.
+//
+// # Invariants
+//
+//   - no (key, nonce) pair seals two plaintexts, also after a crash, a restore or a clone
+//   - no plaintext byte is returned that was not authenticated at its place in its file
+//   - a file is accepted only under the class, kind and number for which it was made
+//
+// What no per-file scheme can see: a file that is missing, a whole directory that is rolled back, and
+// a growing record file that is cut at its end.
+//
+// # Concurrency
+//
+// FS is safe for concurrent use. ReadAt of one file is safe for concurrent use; Read, Write and the
+// Syncs of one file are not, as in the vfs contract. Files hold their derived key until they are
+// collected; wiping a data key does not reach it (docs/THREATS.md).
+package sealfs

@@ -1,0 +1,321 @@
+package sealfs
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/bits"
+	"os"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// DefaultBlockSize is the plaintext size of a block. Reads are far smaller than a table, and a read
+// decrypts every block that it touches: see BenchmarkReadAt for the choice.
+const DefaultBlockSize = 4 << 10
+
+// Options say how to seal.
+type Options struct {
+	// Keys provides the data keys; required.
+	Keys Keys
+	// StoreID binds every file to one store: the account's id, or a constant for the control store.
+	// 1 to 255 bytes; required. Files of another store id cannot be opened.
+	StoreID string
+	// BlockSize is the plaintext size of a block of new block files: a power of two from 4 KiB to
+	// 64 KiB; 0 means [DefaultBlockSize]. Files record theirs, so that it may change at any time.
+	BlockSize int
+	// Random is the source of file ids and nonces; nil means crypto/rand. Only tests may set it.
+	Random io.Reader
+	// OnSeal, if set, is called before each sealing with what must be unique. For tests.
+	OnSeal func(fileID [32]byte, nonce [12]byte)
+}
+
+// FS seals every file of a base file system.
+type FS struct {
+	base     vfs.FS
+	keys     Keys
+	storeID  string
+	blockLog uint8
+	random   io.Reader
+	onSeal   func([32]byte, [12]byte)
+}
+
+var _ vfs.FS = (*FS)(nil)
+
+// New returns a file system that seals its files into base.
+func New(base vfs.FS, o Options) (*FS, error) {
+	if o.BlockSize == 0 {
+		o.BlockSize = DefaultBlockSize
+	}
+	blockLog := bits.TrailingZeros(uint(o.BlockSize))
+	switch {
+	case base == nil || o.Keys == nil:
+		return nil, errors.New("sealfs: base and keys are required")
+	case o.StoreID == "" || len(o.StoreID) > 255:
+		return nil, errors.New("sealfs: store id must have 1 to 255 bytes")
+	case o.BlockSize != 1<<blockLog || blockLog < minBlockLog || blockLog > maxBlockLog:
+		return nil, errors.New("sealfs: block size must be a power of two from 4 KiB to 64 KiB")
+	}
+	if o.Random == nil {
+		o.Random = rand.Reader
+	}
+	return &FS{base, o.Keys, o.StoreID, uint8(blockLog), o.Random, o.OnSeal}, nil
+}
+
+// sealed is what all files with content share.
+type sealed struct {
+	fs     *FS
+	base   vfs.File
+	name   string // base name
+	header header
+	key    fileKey
+	sum    [sha256.Size]byte // of the complete header; part of every associated data
+	mac    [tagSize]byte     // the header's last bytes
+}
+
+func (s *sealed) damaged(block int64, reason string) error {
+	return &IntegrityError{File: s.name, Block: block, Reason: reason}
+}
+
+func (s *sealed) setHeader(raw []byte) {
+	s.sum = sha256.Sum256(raw)
+	copy(s.mac[:], raw[macOffset:])
+}
+
+func (s *sealed) sealing(nonce [nonceSize]byte) {
+	if s.fs.onSeal != nil {
+		s.fs.onSeal(s.header.fileID, nonce)
+	}
+}
+
+// Create implements [vfs.FS]. The header is written at once; that of a record file is durable when
+// Create returns, so that a damaged one is never mistaken for a crash.
+func (fs *FS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	r := roleOf(fs.base.PathBase(name))
+	if r.class == classPlain {
+		f, err := fs.base.Create(name, category)
+		return wrapPlain(f, err)
+	}
+	s, raw, err := fs.newSealed(name, r)
+	if err != nil {
+		return nil, err
+	}
+	if s.base, err = fs.base.Create(name, category); err != nil {
+		return nil, err
+	}
+	if err := s.start(raw); err != nil {
+		return nil, errors.Join(err, s.base.Close())
+	}
+	if r.class == classRecord {
+		return newRecordWriter(s), nil
+	}
+	return newBlockWriter(s), nil
+}
+
+func (s *sealed) start(raw []byte) error {
+	if err := writeAll(s.base, raw); err != nil {
+		return err
+	}
+	if s.header.role.class == classRecord {
+		return s.base.Sync()
+	}
+	return nil
+}
+
+// newSealed draws the identity of a new file and derives its key.
+func (fs *FS) newSealed(name string, r role) (*sealed, []byte, error) {
+	s := &sealed{fs: fs, name: fs.base.PathBase(name), header: header{role: r}}
+	if r.class == classBlock {
+		s.header.blockLog = fs.blockLog
+	}
+	id, dataKey, err := fs.keys.Current()
+	if err != nil {
+		return nil, nil, fmt.Errorf("sealfs: key for %s: %w", s.name, err)
+	}
+	s.header.keyID = id
+	if _, err := io.ReadFull(fs.random, s.header.fileID[:]); err != nil {
+		return nil, nil, fmt.Errorf("sealfs: random: %w", err)
+	}
+	if s.key, err = deriveKey(dataKey, &s.header, fs.storeID); err != nil {
+		return nil, nil, err
+	}
+	s.header.check = s.key.check
+	s.sealing(headerNonce)
+	raw := s.header.seal(s.key)
+	s.setHeader(raw)
+	return s, raw, nil
+}
+
+// Open implements [vfs.FS]. It authenticates the header and the file's end; of a record file,
+// every record.
+func (fs *FS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	f, err := fs.base.Open(name, opts...)
+	if err != nil {
+		return nil, err
+	}
+	sealedFile, err := fs.open(name, f)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return sealedFile, nil
+}
+
+func (fs *FS) open(name string, f vfs.File) (vfs.File, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.IsDir() {
+		return f, nil
+	}
+	s := &sealed{fs: fs, base: f, name: fs.base.PathBase(name)}
+	want := roleOf(s.name)
+	switch want.class {
+	case classPlain:
+		if info.Size() != 0 {
+			return nil, s.damaged(HeaderBlock, "file must be empty")
+		}
+		return &plainFile{File: f}, nil
+	case classRecord:
+		return s.openRecords(name, want, info)
+	default:
+		return s.openBlocks(want, info)
+	}
+}
+
+// readHeader reads and authenticates the header and checks that the file is what its name says.
+func (s *sealed) readHeader(want role) error {
+	raw := make([]byte, headerSize)
+	if n, err := s.base.ReadAt(raw, 0); n < len(raw) {
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		return s.damaged(HeaderBlock, "file is shorter than its header")
+	}
+	h, reason := parseHeader(raw)
+	if reason == "" && h.role != want {
+		reason = "file was made under another name"
+	}
+	if reason != "" {
+		return s.damaged(HeaderBlock, reason)
+	}
+	dataKey, err := s.fs.keys.Key(h.keyID)
+	if err != nil {
+		return fmt.Errorf("sealfs: key for %s: %w", s.name, err)
+	}
+	if s.key, err = deriveKey(dataKey, &h, s.fs.storeID); err != nil {
+		return err
+	}
+	if reason := h.verify(s.key, raw); reason != "" {
+		return s.damaged(HeaderBlock, reason)
+	}
+	s.header = h
+	s.setHeader(raw)
+	return nil
+}
+
+// Stat implements [vfs.FS]. Sizes are logical. It authenticates nothing: a size is taken from the
+// length of the file, Open proves it.
+func (fs *FS) Stat(name string) (vfs.FileInfo, error) {
+	info, err := fs.base.Stat(name)
+	if err != nil || info.IsDir() {
+		return info, err
+	}
+	r := roleOf(fs.base.PathBase(name))
+	if r.class == classPlain {
+		return info, nil
+	}
+	f, err := fs.base.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	size, err := statSize(f, info.Size())
+	return sizedInfo{info, size}, err
+}
+
+// statSize returns 0 for files that Open would refuse.
+func statSize(f io.ReaderAt, physical int64) (int64, error) {
+	raw := make([]byte, headerSize)
+	if n, err := f.ReadAt(raw, 0); n < len(raw) {
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+		return 0, err
+	}
+	h, reason := parseHeader(raw)
+	if reason != "" {
+		return 0, nil
+	}
+	if h.role.class == classRecord {
+		return walkRecords(f, physical)
+	}
+	g, _ := measure(physical, h.blockLog)
+	return g.size, nil
+}
+
+// Link implements [vfs.FS].
+func (fs *FS) Link(oldname, newname string) error { return fs.base.Link(oldname, newname) }
+
+// Rename implements [vfs.FS]. A file whose kind and number are bound cannot be opened under a name
+// of another kind or number.
+func (fs *FS) Rename(oldname, newname string) error { return fs.base.Rename(oldname, newname) }
+
+// ReuseForWrite implements [vfs.FS] without reusing anything: the new file has a new key.
+func (fs *FS) ReuseForWrite(
+	oldname, newname string, category vfs.DiskWriteCategory,
+) (vfs.File, error) {
+	if _, err := fs.base.Stat(oldname); err != nil {
+		return nil, err
+	}
+	f, err := fs.Create(newname, category)
+	if err != nil || oldname == newname {
+		return f, err
+	}
+	if err := fs.base.Remove(oldname); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// OpenReadWrite refuses: sealed bytes are never overwritten.
+func (fs *FS) OpenReadWrite(
+	name string, _ vfs.DiskWriteCategory, _ ...vfs.OpenOption,
+) (vfs.File, error) {
+	return nil, fmt.Errorf("open %s: %w", fs.base.PathBase(name), ErrUnsupported)
+}
+
+// OpenDir implements [vfs.FS].
+func (fs *FS) OpenDir(name string) (vfs.File, error) { return fs.base.OpenDir(name) }
+
+// Remove implements [vfs.FS].
+func (fs *FS) Remove(name string) error { return fs.base.Remove(name) }
+
+// RemoveAll implements [vfs.FS].
+func (fs *FS) RemoveAll(name string) error { return fs.base.RemoveAll(name) }
+
+// MkdirAll implements [vfs.FS].
+func (fs *FS) MkdirAll(dir string, perm os.FileMode) error { return fs.base.MkdirAll(dir, perm) }
+
+// Lock implements [vfs.FS].
+func (fs *FS) Lock(name string) (io.Closer, error) { return fs.base.Lock(name) }
+
+// List implements [vfs.FS].
+func (fs *FS) List(dir string) ([]string, error) { return fs.base.List(dir) }
+
+// PathBase implements [vfs.FS].
+func (fs *FS) PathBase(path string) string { return fs.base.PathBase(path) }
+
+// PathJoin implements [vfs.FS].
+func (fs *FS) PathJoin(elem ...string) string { return fs.base.PathJoin(elem...) }
+
+// PathDir implements [vfs.FS].
+func (fs *FS) PathDir(path string) string { return fs.base.PathDir(path) }
+
+// GetDiskUsage implements [vfs.FS].
+func (fs *FS) GetDiskUsage(path string) (vfs.DiskUsage, error) { return fs.base.GetDiskUsage(path) }
+
+// Unwrap returns the base.
+func (fs *FS) Unwrap() vfs.FS { return fs.base }
