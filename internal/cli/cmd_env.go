@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -88,7 +89,19 @@ func (sh *shell) printEnv(d dialect, noSecrets bool) error {
 		set = slices.DeleteFunc(set, func(v variable) bool { return v.secret })
 		names = foreign(sh.environ, set)
 	}
+	if sh.output == outputJSON {
+		return writeEnvJSON(sh.out, names, set)
+	}
 	return writeEnv(sh.out, d, names, set)
+}
+
+// writeEnvJSON writes {"set": {name: value}, "unset": [name]}.
+func writeEnvJSON(w io.Writer, remove []string, set []variable) error {
+	values := map[string]string{}
+	for _, v := range set {
+		values[v.name] = v.value
+	}
+	return json.NewEncoder(w).Encode(map[string]any{"set": values, "unset": append([]string{}, remove...)})
 }
 
 func writeEnv(w io.Writer, d dialect, remove []string, set []variable) error {

@@ -46,7 +46,6 @@ func (sh *shell) serve(parent context.Context) (err error) {
 		return err
 	}
 	defer func() {
-		release() // from here on a signal has its usual effect: the end
 		stopping, cancel := context.WithTimeout(context.WithoutCancel(parent), stopTimeout)
 		defer cancel()
 		err = errors.Join(err, server.Stop(stopping))
@@ -56,13 +55,14 @@ func (sh *shell) serve(parent context.Context) (err error) {
 	}
 	sh.welcome(server.Addresses())
 	<-ctx.Done()
+	release() // from here on a signal has its usual effect: the end
 	return withdraw(sh.cfg.DataDir)
 }
 
 // welcome prints where the server is and what to do with it.
 func (sh *shell) welcome(a front.Addresses) {
 	if sh.output == outputJSON {
-		_ = json.NewEncoder(sh.out).Encode(a)
+		_ = json.NewEncoder(sh.out).Encode(note(a))
 		return
 	}
 	fmt.Fprintf(sh.out, "Latchkey %s is ready.\n\n", version())

@@ -47,13 +47,18 @@ type credentials struct {
 	ClientSecret   string `json:"clientSecret"`
 }
 
+// note is this process's note of itself.
+func note(a front.Addresses) instance {
+	return instance{PID: os.Getpid(), Ready: true, Version: version(), Addresses: a}
+}
+
 // announce writes the note of this process.
 func announce(dir string, a front.Addresses) error {
-	note, err := json.MarshalIndent(instance{PID: os.Getpid(), Ready: true, Version: version(), Addresses: a}, "", "  ")
+	content, err := json.MarshalIndent(note(a), "", "  ")
 	if err != nil {
 		return err
 	}
-	return atomicfile.Write(filepath.Join(dir, runFile), append(note, '\n'), 0o600)
+	return atomicfile.Write(filepath.Join(dir, runFile), append(content, '\n'), 0o600)
 }
 
 // withdraw removes the note.

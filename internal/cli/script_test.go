@@ -8,12 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/latchkey-db/latchkey/internal/atomicfile"
 	"github.com/latchkey-db/latchkey/internal/config"
 	"github.com/latchkey-db/latchkey/internal/fault"
 	"github.com/latchkey-db/latchkey/internal/front"
@@ -41,6 +43,9 @@ func fakeStart(ctx context.Context, cfg config.Config) (Server, error) {
 	case "broken":
 		return nil, errors.New("open the store: file damaged")
 	case "hangs":
+		if err := atomicfile.Write("pid", []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
+			return nil, err
+		}
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
@@ -60,7 +65,19 @@ func fakeStart(ctx context.Context, cfg config.Config) (Server, error) {
 	if os.Getenv("START") == "notready" {
 		fc.Ready = func(context.Context) error { return errors.New("not yet") }
 	}
-	return front.Start(fc)
+	server, err := front.Start(fc)
+	if err == nil && os.Getenv("START") == "stuck" {
+		return stuck{server}, nil
+	}
+	return server, err
+}
+
+// stuck is a server whose requests never end.
+type stuck struct{ *front.Server }
+
+func (stuck) Stop(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
 }
 
 func writeServerFiles(dir string, root []byte) error {
@@ -134,14 +151,14 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// waitFor waits until a file exists.
-func waitFor(ts *testscript.TestScript, _ bool, args []string) {
+// waitFor waits until a file exists, or, negated, until it does not.
+func waitFor(ts *testscript.TestScript, neg bool, args []string) {
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		if _, err := os.Stat(ts.MkAbs(args[0])); err == nil {
+		if _, err := os.Stat(ts.MkAbs(args[0])); (err == nil) != neg {
 			return
 		}
 		if time.Now().After(deadline) {
-			ts.Fatalf("%s did not appear", args[0])
+			ts.Fatalf("%s did not come or go in time", args[0])
 		}
 	}
 }

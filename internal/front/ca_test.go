@@ -249,3 +249,33 @@ func FuzzParseRoot(f *testing.F) {
 		}
 	})
 }
+
+// FuzzHosts gives arbitrary host names to everything that decides by one: whatever is certifiable
+// gets a leaf that verifies for it under the root's constraints, and nothing printed can end a line.
+func FuzzHosts(f *testing.F) {
+	for _, seed := range []string{"kv1.vault.azure.net", "acc.documents.azure.com:443", "[::1]:8443", "LOCALHOST.", "a..vault.azure.net", "\r\n.vault.azure.net", "é:443"} {
+		f.Add(seed)
+	}
+	ca, err := OpenCA(&memory{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	p := &proxy{front: newHandover(nil), frontPort: 8443}
+	f.Fuzz(func(t *testing.T, host string) {
+		if s := printable(host); strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) || len(s) > 120 {
+			t.Errorf("printable(%q) = %q", host, s)
+		}
+		_ = p.destination(host)
+		name, ok := certifiable(host)
+		if !ok {
+			return
+		}
+		leaf, err := ca.leaf(name)
+		if err != nil {
+			t.Fatalf("%q: %v", host, err)
+		}
+		if _, err := leaf.Leaf.Verify(x509.VerifyOptions{Roots: ca.Pool(), DNSName: name}); err != nil {
+			t.Errorf("%q: %v", host, err)
+		}
+	})
+}
