@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -92,6 +93,7 @@ func TestMain(m *testing.M) {
 		"latchkey": func() { os.Exit(Main(fakeStart)) },
 		"printenv": func() { printEnvironment(os.Args[1:]) },
 		"az":       fakeAzureCLI,
+		"goget":    func() { goGet(os.Args[1]) },
 	})
 }
 
@@ -105,6 +107,17 @@ func printEnvironment(names []string) {
 		}
 		_, _ = os.Stdout.WriteString(line + "\n")
 	}
+}
+
+// goGet prints what Go's default client gets, which knows the environment only.
+func goGet(address string) {
+	resp, err := http.Get(address)
+	if err != nil {
+		_, _ = os.Stderr.WriteString(err.Error() + "\n")
+		os.Exit(1)
+	}
+	defer resp.Body.Close()
+	_, _ = io.Copy(os.Stdout, resp.Body)
 }
 
 // fakeAzureCLI stands for az: it appends its arguments to az.log in its profile, and takes a login's
