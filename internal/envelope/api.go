@@ -29,13 +29,13 @@ type State string
 
 // The states.
 const (
-	Sealed      State = "sealed"      // no key in memory; the first Acquire opens
-	Opening     State = "opening"     // the vault is being asked, or the store is starting
-	Open        State = "open"        // serving
-	Grace       State = "grace"       // serving, though the vault does not answer; a deadline runs
-	Draining    State = "draining"    // no longer serving; waiting for requests that still hold the store
-	Revoked     State = "revoked"     // the key may not be used; the keys are wiped
-	Quarantined State = "quarantined" // keyring or store failed to verify; needs an operator
+	StateSealed      State = "sealed"      // no key in memory; the first Acquire opens
+	StateOpening     State = "opening"     // the vault is being asked, or the store is starting
+	StateOpen        State = "open"        // serving
+	StateGrace       State = "grace"       // serving, though the vault does not answer; a deadline runs
+	StateDraining    State = "draining"    // no longer serving; waiting for requests that still hold the store
+	StateRevoked     State = "revoked"     // the key may not be used; the keys are wiped
+	StateQuarantined State = "quarantined" // keyring or store failed to verify; needs an operator
 )
 
 // Status is a snapshot of how an account stands towards its key.
@@ -52,7 +52,7 @@ type Status struct {
 	Since          time.Time // when State began
 	LastCheck      time.Time // when the vault was last asked
 	LastSuccess    time.Time // when it last confirmed
-	GraceEnds      time.Time // zero outside of Grace
+	GraceEnds      time.Time // zero outside of [StateGrace]
 }
 
 // KEK reaches customers' keys. Its errors are [KEKError] values.

@@ -71,9 +71,9 @@ func StatusText(s Status) string {
 	switch {
 	case !s.Protection.CustomerManaged():
 		return ""
-	case s.State == Revoked || s.State == Draining:
+	case s.State == StateRevoked || s.State == StateDraining:
 		return revokedText(s.Substatus)
-	case s.State == Quarantined:
+	case s.State == StateQuarantined:
 		return revokedText(0)
 	default:
 		return StatusHealthy
@@ -108,6 +108,10 @@ func errQuarantined(err error) error {
 
 func errUnknown() error {
 	return fault.New(fault.NotFound, "AccountNotFound", "The account does not exist.")
+}
+
+func errClosing() error {
+	return fault.New(fault.Unavailable, "AccountClosing", "The account is being closed.")
 }
 
 func errStopping() error {

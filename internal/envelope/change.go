@@ -1,0 +1,336 @@
+package envelope
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"github.com/latchkey-db/latchkey/internal/fault"
+	"github.com/latchkey-db/latchkey/internal/secret"
+)
+
+// Create makes the keyring and the empty store of a new account, and opens it. On error nothing is
+// left. After a crash in the middle Delete removes what there is.
+func (k *Keeper) Create(ctx context.Context, accountID string, p Protection) error {
+	if err := badAccountName(accountID); err != nil {
+		return err
+	}
+	if _, err := k.find(accountID); err == nil {
+		return errExists()
+	}
+	if err := k.Inspect(ctx, p); err != nil {
+		return err
+	}
+	a := newAccount(k, accountID)
+	giveBack, err := a.takeTurn(ctx)
+	if err != nil {
+		return err
+	}
+	defer giveBack()
+	if err := k.reserve(a); err != nil {
+		return err
+	}
+	if err := a.vacate(); err != nil {
+		k.forget(accountID)
+		a.leave()
+		return err
+	}
+	if err := a.create(ctx, p); err != nil {
+		return errors.Join(asConfigError(err), k.discard(a))
+	}
+	return k.loops.Go("envelope account", a.loop)
+}
+
+// reserve makes the id visible, so that of two Creates one wins.
+func (k *Keeper) reserve(a *account) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.stopping {
+		return errStopping()
+	}
+	if k.accounts[a.id] != nil {
+		return errExists()
+	}
+	k.accounts[a.id] = a
+	return nil
+}
+
+// discard removes an account that could not be created.
+func (k *Keeper) discard(a *account) error {
+	<-a.drain(StateSealed, nil, nil)
+	a.leave()
+	err := k.erase(a.id)
+	k.forget(a.id)
+	return err
+}
+
+func (k *Keeper) forget(accountID string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.accounts, accountID)
+}
+
+// vacate removes what a crash in an earlier Create left. A keyring that nobody loaded is not ours.
+func (a *account) vacate() error {
+	_, err := a.k.cfg.Files.Read(a.k.path(a.id, keyringName))
+	if err == nil {
+		return errExists()
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return a.k.erase(a.id)
+}
+
+func errExists() error {
+	return fault.New(fault.Conflict, "AccountExists", "The account already exists.")
+}
+
+func (a *account) create(ctx context.Context, p Protection) error {
+	ak := secret.Random(keySize)
+	defer ak.Wipe()
+	now := a.k.cfg.Now().Unix()
+	ring := &keyring{counter: 1, account: a.id, protection: p, created: now}
+	ring.dataKeys = []wrappedDataKey{newDataKey(ak.Reveal(), a.id, now)}
+	if err := a.k.wrapInto(ctx, ring, ak); err != nil {
+		return err
+	}
+	if err := a.k.cfg.Files.MakeDir(a.k.path(a.id)); err != nil {
+		return err
+	}
+	raw := ring.encode(ak.Reveal())
+	if err := a.k.cfg.Files.Replace(a.k.path(a.id, keyringName), raw); err != nil {
+		return err
+	}
+	if err := a.verifyFile(ctx, raw, ak); err != nil {
+		return err
+	}
+	a.adoptRing(ring, raw)
+	if err := a.start(ctx, ak); err != nil {
+		return err
+	}
+	a.confirmed(ctx)
+	return nil
+}
+
+// Delete destroys the account's keys and its store: the keyring is overwritten first, so that the
+// files are unreadable whatever becomes of them. It waits for the holders of the store, or for ctx,
+// after which it may be called again. It succeeds when there is nothing.
+func (k *Keeper) Delete(ctx context.Context, accountID string) error {
+	if err := badAccountName(accountID); err != nil {
+		return err
+	}
+	a, giveBack, err := k.turnOf(ctx, accountID)
+	if fault.KindOf(err) == fault.NotFound {
+		return k.erase(accountID)
+	}
+	if err != nil {
+		return err
+	}
+	defer giveBack()
+	select {
+	case <-a.drain(StateSealed, nil, nil):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := k.erase(accountID); err != nil {
+		return err
+	}
+	k.forget(accountID)
+	a.leave()
+	return nil
+}
+
+// turnOf finds an account and takes its turn. The account that had the turn may have been deleted, and
+// another one made under its id, while we waited.
+func (k *Keeper) turnOf(ctx context.Context, accountID string) (*account, func(), error) {
+	for {
+		a, err := k.find(accountID)
+		if err != nil {
+			return nil, nil, err
+		}
+		giveBack, err := a.takeTurn(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		if now, err := k.find(accountID); err == nil && now == a {
+			return a, giveBack, nil
+		}
+		giveBack()
+	}
+}
+
+// leave ends the account's loop and its waiters; it is safe to call twice.
+func (a *account) leave() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	select {
+	case <-a.gone:
+	default:
+		close(a.gone)
+	}
+}
+
+// erase removes an account's files, the keys first.
+func (k *Keeper) erase(accountID string) error {
+	files := k.cfg.Files
+	for _, name := range []string{keyringName, previousName} {
+		if err := files.Scrub(k.path(accountID, name)); err != nil {
+			return err
+		}
+	}
+	if err := k.cfg.FS.RemoveAll(k.path(accountID, dataName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return files.RemoveDir(k.path(accountID))
+}
+
+// Protect puts the account under another key, or lets another identity use the key. The new key is
+// proven first (see [Keeper.Inspect]), then the AK is re-wrapped, verified and committed. On error
+// the account is as before. It works on a revoked account when the old wrapping can still be undone,
+// with the old identity or, for the same key, with the new one.
+//
+// When an account leaves the platform's key it gets a new AK and a new current DK, and the old keyring
+// is overwritten: the root key opens nothing any more. Files that exist are re-encrypted only as
+// compactions rewrite them; until then they stand under the retired DK, which only the new AK unwraps.
+// Somebody who copied the old keyring and the root key before the change can read those old files,
+// but no file that was made later.
+func (k *Keeper) Protect(ctx context.Context, accountID string, p Protection) error {
+	if !p.CustomerManaged() {
+		return fault.New(fault.Invalid, "KeyVaultKeyUriRequired", "Updating KeyVaultKeyUri is not supported")
+	}
+	a, giveBack, err := k.turnOf(ctx, accountID)
+	if err != nil {
+		return err
+	}
+	defer giveBack()
+	if err := k.Inspect(ctx, p); err != nil {
+		return err
+	}
+	return a.protect(ctx, p)
+}
+
+func (a *account) protect(ctx context.Context, p Protection) error {
+	ring, raw, err := a.read()
+	if err != nil || a.status().State == StateQuarantined {
+		return errQuarantined(err)
+	}
+	ak, err := a.presentKey(ctx, ring, raw, p)
+	if err != nil {
+		return asRefusal(err)
+	}
+	defer ak.Wipe()
+	next, nextKey, err := a.successor(ctx, ring, ak, p)
+	if err != nil {
+		return asConfigError(err)
+	}
+	defer nextKey.Wipe()
+	if err := a.commit(ctx, next, nextKey); err != nil {
+		return asConfigError(err)
+	}
+	if err := a.k.cfg.Files.Scrub(a.k.path(a.id, previousName)); err != nil {
+		a.k.cfg.Log.Error("previous keyring not removed; the next start tries again", "account", a.id, "error", err)
+	}
+	return a.resume(ctx, nextKey)
+}
+
+// presentKey obtains the AK in force: from memory, or by an unwrap as the old identity or the new.
+func (a *account) presentKey(ctx context.Context, ring *keyring, raw []byte, p Protection) (*secret.Bytes, error) {
+	if _, ak := a.memory(); ak != nil {
+		return ak, nil
+	}
+	ak, err := a.unwrap(ctx, ring, raw, ring.protection.Identity)
+	if err != nil && ring.protection.CustomerManaged() && ring.protection.Identity != p.Identity && checkKeyID(p.KeyURI, ring.keyID) == nil {
+		return a.unwrap(ctx, ring, raw, p.Identity)
+	}
+	return ak, err
+}
+
+// successor builds the keyring under the protection p, and returns it with its AK.
+func (a *account) successor(ctx context.Context, ring *keyring, ak *secret.Bytes, p Protection) (*keyring, *secret.Bytes, error) {
+	next, nextKey := ring.next(), ak.Clone()
+	next.protection = p
+	if !ring.protection.CustomerManaged() {
+		nextKey.Wipe()
+		nextKey = secret.Random(keySize)
+		if err := next.rekey(ak.Reveal(), nextKey.Reveal(), a.k.cfg.Now().Unix()); err != nil {
+			nextKey.Wipe()
+			return nil, nil, err
+		}
+	}
+	if err := a.k.wrapInto(ctx, next, nextKey); err != nil {
+		nextKey.Wipe()
+		return nil, nil, err
+	}
+	return next, nextKey, nil
+}
+
+// rekey moves every DK from the AK old to the AK fresh, retires them and adds a new current one.
+func (r *keyring) rekey(old, fresh []byte, now int64) error {
+	if len(r.dataKeys) >= maxDataKeys {
+		return fault.New(fault.Conflict, "TooManyDataKeys", "The account has too many data keys.")
+	}
+	for i := range r.dataKeys {
+		d := &r.dataKeys[i]
+		plain, err := openKey(old, d.sealed[:], purposeDataKey, r.account, d.id[:])
+		if err != nil {
+			return err
+		}
+		d.sealed = sealKey(fresh, plain, purposeDataKey, r.account, d.id[:])
+		clear(plain)
+	}
+	r.retire()
+	r.created = now
+	r.dataKeys = append(r.dataKeys, newDataKey(fresh, r.account, now))
+	return nil
+}
+
+// commit makes next durable and, for an account that serves, its keys the ones in use.
+func (a *account) commit(ctx context.Context, next *keyring, ak *secret.Bytes) error {
+	fresh, err := unlockKeys(next, ak.Clone())
+	if err != nil {
+		return err
+	}
+	if err := a.replace(ctx, next, ak); err != nil {
+		fresh.wipe()
+		return err
+	}
+	a.mu.Lock()
+	serving, keys, db := a.serving(), a.keys, a.db
+	a.mu.Unlock()
+	if keys == nil {
+		fresh.wipe()
+		return nil
+	}
+	keys.adopt(fresh)
+	if serving {
+		if err := db.Flush(); err != nil { // ends the log and the memtable under the old DK
+			a.k.cfg.Log.Error("store not flushed after a change of key", "account", a.id, "error", err)
+		}
+	}
+	return nil
+}
+
+// resume lets the new protection take effect: it was proven a moment ago.
+func (a *account) resume(ctx context.Context, ak *secret.Bytes) error {
+	a.mu.Lock()
+	state := a.state
+	a.mu.Unlock()
+	if state == StateRevoked {
+		if err := a.start(ctx, ak); err != nil {
+			a.conclude(ctx, err)
+			return nil // the protection did change; the status tells the rest
+		}
+	}
+	a.confirmed(ctx)
+	return nil
+}
+
+// asRefusal turns a failure into what a caller of the account is told.
+func asRefusal(err error) error {
+	var f *failure
+	if errors.As(err, &f) {
+		return f.fault()
+	}
+	return err
+}

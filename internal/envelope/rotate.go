@@ -1,0 +1,121 @@
+package envelope
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/latchkey-db/latchkey/internal/audit"
+	"github.com/latchkey-db/latchkey/internal/secret"
+)
+
+// rewrap puts the AK under the newest version of the same key.
+func (a *account) rewrap(ctx context.Context, ring *keyring, ak *secret.Bytes) error {
+	next := ring.next()
+	if err := a.k.wrapInto(ctx, next, ak); err != nil {
+		return err
+	}
+	return a.replace(ctx, next, ak)
+}
+
+// wrapInto wraps ak for the protection that next names, and unwraps it again to prove that the result
+// is good. Errors of a vault are *failure.
+func (k *Keeper) wrapInto(ctx context.Context, next *keyring, ak *secret.Bytes) error {
+	next.check = keyCheck(ak.Reveal(), next.account)
+	p := next.protection
+	if !p.CustomerManaged() {
+		sealed := sealKey(k.root.Reveal(), ak.Reveal(), purposeRootWrap, next.account, nil)
+		next.algorithm, next.keyID, next.wrapped = wrapRoot, "", sealed[:]
+		return nil
+	}
+	wrapped, keyID, err := k.cfg.KEK.Wrap(ctx, p.KeyURI, p.Identity, ak.Reveal())
+	if err != nil {
+		return failed(err)
+	}
+	if err := checkKeyID(p.KeyURI, keyID); err != nil || len(wrapped) > maxString {
+		return &failure{substatus: vaultFailed, detail: "the vault wrapped with another key than asked", err: err}
+	}
+	next.algorithm, next.keyID, next.wrapped = wrapRSA256, keyID, wrapped
+	return k.unwraps(ctx, next, ak)
+}
+
+// unwraps proves that the wrapped key in r is ak.
+func (k *Keeper) unwraps(ctx context.Context, r *keyring, ak *secret.Bytes) error {
+	plain, err := k.unwrapAccountKey(ctx, r, r.protection.Identity)
+	defer clear(plain)
+	if err != nil {
+		return err
+	}
+	if !ak.Equal(plain) {
+		return wrongPlaintext()
+	}
+	return nil
+}
+
+// replace makes next the account's keyring, on disk and in memory. On error the old one is in force;
+// a crash leaves one of the two, and both open.
+func (a *account) replace(ctx context.Context, next *keyring, ak *secret.Bytes) error {
+	if err := a.record(ctx, opKeyRotated, audit.Allowed, next, nil); err != nil {
+		return err
+	}
+	files, name := a.k.cfg.Files, a.k.path(a.id, keyringName)
+	old, err := files.Read(name)
+	if err != nil {
+		return err
+	}
+	if err := files.Retain(name, a.k.path(a.id, previousName)); err != nil {
+		return err
+	}
+	raw := next.encode(ak.Reveal())
+	err = files.Replace(name, raw)
+	if err == nil {
+		err = a.verifyFile(ctx, raw, ak)
+	}
+	if err != nil {
+		return errors.Join(err, files.Replace(name, old))
+	}
+	a.adoptRing(next, raw)
+	return nil
+}
+
+// adoptRing remembers the keyring that stands on disk now.
+func (a *account) adoptRing(ring *keyring, raw []byte) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ring, a.print = ring, sha256.Sum256(raw)
+}
+
+// verifyFile reads the keyring back and opens it from its bytes alone.
+func (a *account) verifyFile(ctx context.Context, raw []byte, ak *secret.Bytes) error {
+	ring, back, err := a.read()
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(raw, back) {
+		return fmt.Errorf("%w: differs after writing", errKeyring)
+	}
+	if err := a.k.unwraps(ctx, ring, ak); err != nil {
+		return err
+	}
+	return verifyKeyring(back, ak.Reveal(), a.id)
+}
+
+// scrubForeignCopy destroys a previous keyring that another protection than the present one wraps: a
+// crash came between the change of the protection and its last step.
+func (a *account) scrubForeignCopy(ring *keyring) error {
+	name := a.k.path(a.id, previousName)
+	raw, err := a.k.cfg.Files.Read(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if old, err := decodeKeyring(raw); err == nil && old.protection == ring.protection {
+		return nil
+	}
+	return a.k.cfg.Files.Scrub(name)
+}
