@@ -110,10 +110,10 @@ func (f *recordWriter) writeRecord(p []byte) error {
 	f.aad = f.appendRecordAAD(f.aad[:0], &f.next, f.offset, f.prev[:])
 	f.buf = f.next.append(f.buf[:0])
 	f.buf = f.key.aead.Seal(f.buf, f.next.nonce[:], p, f.aad)
+	copy(f.prev[:], f.buf[len(f.buf)-tagSize:]) // Write of the base may change its argument
 	if err := writeAll(f.base, f.buf); err != nil {
 		return err
 	}
-	copy(f.prev[:], f.buf[len(f.buf)-tagSize:])
 	f.offset += int64(len(f.buf))
 	f.next.index++
 	return nil

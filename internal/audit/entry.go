@@ -1,0 +1,140 @@
+package audit
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Limits of an event, in bytes. A longer string is cut.
+const (
+	maxString = 1 << 10
+	maxDetail = 4 << 10
+	// maxLine bounds one entry with room for escapes; a longer line is no entry.
+	maxLine = 256 << 10
+)
+
+// Entry is one line of the log.
+type Entry struct {
+	Seq   uint64 `json:"seq"`  // from 1, without gaps
+	Prev  string `json:"prev"` // Hash of the entry before, in hexadecimal; zeros in the first one
+	Hash  string `json:"hash"`
+	Event Event  `json:"event"`
+}
+
+// head is the end of a chain.
+type head struct {
+	seq  uint64
+	hash [sha256.Size]byte
+}
+
+const hashDomain = "latchkey/audit/v1\n"
+
+// next returns the head after an entry with the given event.
+func (h head) next(event []byte) head {
+	d := sha256.New()
+	d.Write([]byte(hashDomain))
+	d.Write(h.hash[:])
+	d.Write(binary.BigEndian.AppendUint64(nil, h.seq+1))
+	d.Write(event)
+	n := head{seq: h.seq + 1}
+	d.Sum(n.hash[:0])
+	return n
+}
+
+// appendEntry appends the line of the next entry to dst and moves h on.
+func (h *head) appendEntry(dst, event []byte) []byte {
+	n := h.next(event)
+	dst = append(dst, `{"seq":`...)
+	dst = strconv.AppendUint(dst, n.seq, 10)
+	dst = append(dst, `,"prev":"`...)
+	dst = hex.AppendEncode(dst, h.hash[:])
+	dst = append(dst, `","hash":"`...)
+	dst = hex.AppendEncode(dst, n.hash[:])
+	dst = append(dst, `","event":`...)
+	dst = append(dst, event...)
+	*h = n
+	return append(dst, "}\n"...)
+}
+
+// accept checks that line, without its newline, is byte for byte the entry that follows h, and
+// moves h on.
+func (h *head) accept(line []byte) (Entry, error) {
+	var l struct {
+		Event json.RawMessage `json:"event"`
+	}
+	var e Entry
+	if json.Unmarshal(line, &l) != nil || json.Unmarshal(line, &e) != nil {
+		return e, fmt.Errorf("%w after entry %d: not an entry", ErrBroken, h.seq)
+	}
+	next := *h
+	want := next.appendEntry(nil, l.Event)
+	if !bytes.Equal(want[:len(want)-1], line) {
+		return e, fmt.Errorf("%w after entry %d", ErrBroken, h.seq)
+	}
+	*h = next
+	return e, nil
+}
+
+// before returns the head that the entry in line claims to follow; the empty one if line is none.
+func before(line []byte) (h head) {
+	var e Entry
+	if json.Unmarshal(line, &e) != nil || e.Seq == 0 || len(e.Prev) != 2*len(h.hash) {
+		return h
+	}
+	if _, err := hex.Decode(h.hash[:], []byte(e.Prev)); err != nil {
+		return head{}
+	}
+	h.seq = e.Seq - 1
+	return h
+}
+
+// encodeEvent cleans e and returns its canonical form: compact JSON, members in the order of the
+// struct, nothing escaped that JSON does not require. The hash covers these bytes.
+func encodeEvent(e Event) ([]byte, error) {
+	e.Time = e.Time.UTC().Truncate(time.Microsecond)
+	e.Outcome = Outcome(clean(string(e.Outcome), maxString))
+	for _, s := range []*string{&e.Operation, &e.Resource, &e.Reason, &e.Principal, &e.AppID,
+		&e.Caller, &e.Address, &e.Request, &e.Version} {
+		*s = clean(*s, maxString)
+	}
+	e.Detail = clean(e.Detail, maxDetail)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(e); err != nil {
+		return nil, fmt.Errorf("audit: encode: %w", err)
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// clean replaces what could mislead the reader of a terminal (controls, direction marks, invalid
+// UTF-8) and cuts s to at most limit bytes at the end of a character.
+func clean(s string, limit int) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp) {
+			return utf8.RuneError
+		}
+		return r
+	}, s)
+	if len(s) <= limit {
+		return s
+	}
+	const more = "…"
+	s = s[:limit-len(more)]
+	for len(s) > 0 {
+		if r, n := utf8.DecodeLastRuneInString(s); r != utf8.RuneError || n > 1 {
+			break
+		}
+		s = s[:len(s)-1]
+	}
+	return s + more
+}
