@@ -104,6 +104,9 @@ func (l *Log) open() (err error) {
 	if err := l.o.FS.MkdirAll(l.o.Dir, 0o700); err != nil {
 		return err
 	}
+	if err := syncDir(l.o.FS, l.o.FS.PathDir(l.o.Dir)); err != nil {
+		return err
+	}
 	if l.lock, err = l.o.FS.Lock(l.o.FS.PathJoin(l.o.Dir, "LOCK")); err != nil {
 		return err
 	}

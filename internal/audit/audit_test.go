@@ -35,7 +35,7 @@ func sealed(t testing.TB, base vfs.FS) *sealfs.FS {
 
 func open(t testing.TB, fs vfs.FS, change func(*audit.Options)) *audit.Log {
 	t.Helper()
-	o := audit.Options{FS: fs, Dir: "audit", Now: func() time.Time { return time.Unix(1700000000, 123456789) }}
+	o := audit.Options{FS: fs, Dir: "/audit", Now: func() time.Time { return time.Unix(1700000000, 123456789) }}
 	if change != nil {
 		change(&o)
 	}
@@ -56,7 +56,7 @@ func record(t testing.TB, l *audit.Log, operation string) {
 // operations returns the operations in the log without the log's own entries.
 func operations(t testing.TB, fs vfs.FS) (ops []string) {
 	t.Helper()
-	err := audit.Read(fs, "audit", func(e audit.Entry) error {
+	err := audit.Read(fs, "/audit", func(e audit.Entry) error {
 		if e.Event.Operation != audit.OperationOpened {
 			ops = append(ops, e.Event.Operation)
 		}
@@ -75,7 +75,7 @@ func TestRecordAndRead(t *testing.T) {
 	if got := operations(t, fs); fmt.Sprint(got) != "[one]" {
 		t.Errorf("while open: %v", got)
 	}
-	if _, err := audit.Open(audit.Options{FS: fs, Dir: "audit"}); err == nil {
+	if _, err := audit.Open(audit.Options{FS: fs, Dir: "/audit"}); err == nil {
 		t.Error("the directory was opened twice")
 	}
 	if err := l.Close(); err != nil {
@@ -92,7 +92,7 @@ func TestRecordAndRead(t *testing.T) {
 	if got := operations(t, fs); fmt.Sprint(got) != "[one two]" {
 		t.Errorf("after reopening: %v", got)
 	}
-	s, err := audit.Verify(fs, "audit")
+	s, err := audit.Verify(fs, "/audit")
 	if err != nil || s.Segments != 2 || s.Entries != 4 || s.Torn != 0 || len(s.LastHash) != 64 {
 		t.Errorf("Verify: %+v, %v", s, err)
 	}
@@ -115,7 +115,7 @@ func TestEventIsCleaned(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got audit.Event
-	if err := audit.Read(fs, "audit", func(e audit.Entry) error { got = e.Event; return nil }); err != nil {
+	if err := audit.Read(fs, "/audit", func(e audit.Entry) error { got = e.Event; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if got.Operation != "a\ufffd[2Jb\ufffdc\ufffdd\ufffd" || got.Micros != 7 || got.Outcome != audit.Denied {
@@ -244,7 +244,7 @@ func TestCrash(t *testing.T) {
 				t.Fatalf("seed %d: entry %d is %q", seed, i, op)
 			}
 		}
-		if s, err := audit.Verify(fs, "audit"); err != nil || s.Entries < uint64(acknowledged) {
+		if s, err := audit.Verify(fs, "/audit"); err != nil || s.Entries < uint64(acknowledged) {
 			t.Fatalf("seed %d: %+v, %v", seed, s, err)
 		}
 	}
@@ -288,13 +288,13 @@ func TestChain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	first := contents(t, fs, "audit/000001.rlog")
+	first := contents(t, fs, "/audit/000001.rlog")
 	for i := range first {
 		for bit := range 8 {
 			changed := bytes.Clone(first)
 			changed[i] ^= 1 << bit
-			replace(t, fs, "audit/000001.rlog", changed)
-			if _, err := audit.Verify(fs, "audit"); err == nil {
+			replace(t, fs, "/audit/000001.rlog", changed)
+			if _, err := audit.Verify(fs, "/audit"); err == nil {
 				t.Fatalf("bit %d of byte %d (%q) changed unseen", bit, i, first[i])
 			}
 		}
@@ -307,22 +307,22 @@ func TestChain(t *testing.T) {
 		"cut":      slicesJoin(lines[0], lines[1]),
 		"empty":    nil,
 	} {
-		replace(t, fs, "audit/000001.rlog", changed)
-		if _, err := audit.Verify(fs, "audit"); !errors.Is(err, audit.ErrBroken) {
+		replace(t, fs, "/audit/000001.rlog", changed)
+		if _, err := audit.Verify(fs, "/audit"); !errors.Is(err, audit.ErrBroken) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	replace(t, fs, "audit/000001.rlog", first)
-	last := contents(t, fs, "audit/000002.rlog")
-	replace(t, fs, "audit/000002.rlog", last[:len(last)-3])
-	if s, err := audit.Verify(fs, "audit"); err != nil || s.Torn != 1 || s.Entries != 5 {
+	replace(t, fs, "/audit/000001.rlog", first)
+	last := contents(t, fs, "/audit/000002.rlog")
+	replace(t, fs, "/audit/000002.rlog", last[:len(last)-3])
+	if s, err := audit.Verify(fs, "/audit"); err != nil || s.Torn != 1 || s.Entries != 5 {
 		t.Errorf("torn tail: %+v, %v", s, err)
 	}
 	l := open(t, fs, nil)
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if s, err := audit.Verify(fs, "audit"); err != nil || s.Torn != 1 || s.Entries != 6 {
+	if s, err := audit.Verify(fs, "/audit"); err != nil || s.Torn != 1 || s.Entries != 6 {
 		t.Errorf("continued after a torn tail: %+v, %v", s, err)
 	}
 }
@@ -336,12 +336,12 @@ func TestGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	fs := vfs.NewMem()
-	if err := fs.MkdirAll("audit", 0o755); err != nil {
+	if err := fs.MkdirAll("/audit", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	replace(t, fs, "audit/000001.rlog", b)
+	replace(t, fs, "/audit/000001.rlog", b)
 	const last = "6a7415908d207cdf3bf377573adbbca7ef3b4a55226e01eb0adf419adcbbc3c5"
-	if s, err := audit.Verify(fs, "audit"); err != nil || s.Entries != 3 || s.LastHash != last {
+	if s, err := audit.Verify(fs, "/audit"); err != nil || s.Entries != 3 || s.LastHash != last {
 		t.Errorf("%+v, %v", s, err)
 	}
 	fresh := vfs.NewMem()
@@ -349,7 +349,7 @@ func TestGolden(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if got := contents(t, fresh, "audit/000001.rlog"); !bytes.HasPrefix(b, got) {
+	if got := contents(t, fresh, "/audit/000001.rlog"); !bytes.HasPrefix(b, got) {
 		t.Errorf("the first entry is now written as %s", got)
 	}
 }
@@ -364,15 +364,15 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte(`{"seq":1,"prev":"","hash":"","event":null}` + "\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		fs := vfs.NewMem()
-		if err := fs.MkdirAll("audit", 0o755); err != nil {
+		if err := fs.MkdirAll("/audit", 0o755); err != nil {
 			t.Fatal(err)
 		}
-		replace(t, fs, "audit/000001.rlog", b)
-		s, err := audit.Verify(fs, "audit")
+		replace(t, fs, "/audit/000001.rlog", b)
+		s, err := audit.Verify(fs, "/audit")
 		if err == nil && s.Entries != uint64(bytes.Count(b, []byte("\n"))) {
 			t.Errorf("%d entries in %q", s.Entries, b)
 		}
-		if l, err := audit.Open(audit.Options{FS: fs, Dir: "audit"}); err == nil {
+		if l, err := audit.Open(audit.Options{FS: fs, Dir: "/audit"}); err == nil {
 			_ = l.Close()
 		}
 	})
