@@ -1,0 +1,505 @@
+package envelope
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/latchkey-db/latchkey/internal/fault"
+)
+
+func (w *world) keyring(id string) *keyring {
+	w.t.Helper()
+	raw, err := w.files.Read("accounts/" + id + "/keyring")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	r, err := decodeKeyring(raw)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return r
+}
+
+// dataFiles hashes every file of an account's store.
+func (w *world) dataFiles(id string) map[string][32]byte {
+	w.t.Helper()
+	dir := "accounts/" + id + "/data"
+	names, err := w.fs.List(dir)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	out := map[string][32]byte{}
+	for _, n := range names {
+		out[n] = sha256.Sum256(w.content(dir + "/" + n))
+	}
+	return out
+}
+
+func (w *world) content(name string) []byte {
+	w.t.Helper()
+	f, err := w.fs.Open(name)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer f.Close()
+	var b bytes.Buffer
+	if _, err := b.ReadFrom(f); err != nil {
+		w.t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// TestRotation: a newer version is adopted, the data files stay untouched, and the old version may go.
+func TestRotation(t *testing.T) {
+	for _, sealed := range []bool{false, true} {
+		t.Run(fmt.Sprintf("sealed=%v", sealed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.create("a", protectedA)
+				w.put("a", "k", "v")
+				if sealed {
+					w.restart()
+				}
+				before, print := w.dataFiles("a"), w.fingerprint("a")
+				w.kek.addVersion(uriA, version2)
+				w.hint()
+				if s, _ := w.k.Status("a"); s.KeyVersion != version2 {
+					t.Fatalf("key version = %s", s.KeyVersion)
+				}
+				if w.fingerprint("a") == print {
+					t.Error("the fingerprint did not change")
+				}
+				for name, sum := range w.dataFiles("a") {
+					if before[name] != sum {
+						t.Errorf("%s changed", name)
+					}
+				}
+				delete(w.kek.pads, uriA+"/"+version1)
+				w.restart()
+				w.want("a", "k", "v")
+				if n := strings.Count(w.audit.operations(), opKeyRotated); n != 1 {
+					t.Errorf("%d rotations recorded", n)
+				}
+			})
+		})
+	}
+}
+
+func (w *world) fingerprint(id string) [32]byte {
+	sum, ok := w.k.Fingerprint(id)
+	if !ok {
+		w.t.Fatal("no fingerprint")
+	}
+	return sum
+}
+
+func TestPinnedVersionIsNotRotated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.create("a", Protection{KeyURI: uriA + "/" + version1, Identity: "id1"})
+		w.kek.addVersion(uriA, version2)
+		w.k.Hint(func(Protection) bool { return true })
+		synctest.Wait()
+		w.wantState("a", StateOpen)
+		if s, _ := w.k.Status("a"); s.KeyVersion != version1 {
+			t.Errorf("key version = %s", s.KeyVersion)
+		}
+	})
+}
+
+// TestRotationNeedsTheOldVersion: a version that was disabled before the re-wrap revokes.
+func TestRotationNeedsTheOldVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.create("a", protectedA)
+		w.kek.addVersion(uriA, version2)
+		w.kek.script(func(op, uri, _ string) error {
+			if op == "unwrap" && strings.HasSuffix(uri, version1) {
+				return &denial{4018, true}
+			}
+			return nil
+		})
+		w.hint()
+		w.refusedWith("a", 4018)
+	})
+}
+
+func TestProtect(t *testing.T) {
+	b := Protection{KeyURI: uriB, Identity: "id2"}
+	onlyB := func(w *world) {
+		w.kek.script(func(_, uri, identity string) error {
+			if !strings.HasPrefix(uri, uriB) || identity != "id2" {
+				return refusal
+			}
+			return nil
+		})
+	}
+	rows := []struct {
+		name    string
+		from    Protection
+		to      Protection
+		prepare func(w *world)
+		after   func(w *world)
+	}{
+		{"other key, open", protectedA, b, nil, onlyB},
+		{"other key, sealed", protectedA, b, func(w *world) { w.restart() }, onlyB},
+		{"other identity, revoked", protectedA, Protection{uriA, "id2"}, func(w *world) {
+			w.kek.script(func(_, _, identity string) error {
+				if identity == "id1" {
+					return &denial{4000, true}
+				}
+				return nil
+			})
+			w.hint()
+			w.refusedWith("a", 4000)
+		}, nil},
+		{"from the platform's key, open", Protection{}, b, nil, onlyB},
+		{"from the platform's key, sealed", Protection{}, b, func(w *world) { w.restart() }, onlyB},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.create("a", row.from)
+				w.put("a", "k", "v")
+				if row.prepare != nil {
+					row.prepare(w)
+				}
+				if err := w.k.Protect(context.Background(), "a", row.to); err != nil {
+					t.Fatal(err)
+				}
+				if row.after != nil {
+					row.after(w)
+				}
+				w.want("a", "k", "v")
+				w.put("a", "k2", "v2")
+				w.restart()
+				w.want("a", "k", "v")
+				w.want("a", "k2", "v2")
+				if s, _ := w.k.Status("a"); s.Protection != row.to {
+					t.Errorf("protection = %+v", s.Protection)
+				}
+				if w.files.files["accounts/a/keyring.previous"] != nil {
+					t.Error("the old keyring is still there")
+				}
+			})
+		})
+	}
+}
+
+// TestRootKeyOpensNothingAfterwards: leaving the platform's key makes a new AK and a new current DK,
+// and overwrites the old keyring.
+func TestRootKeyOpensNothingAfterwards(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.create("a", Protection{})
+		old, content := w.keyring("a"), w.files.files["accounts/a/keyring"]
+		oldAK, err := w.k.unwrapAccountKey(context.Background(), old, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.k.Protect(context.Background(), "a", protectedA); err != nil {
+			t.Fatal(err)
+		}
+		r := w.keyring("a")
+		if len(r.dataKeys) != 2 || r.dataKeys[0].state != dataKeyRetired || r.dataKeys[0].id != old.dataKeys[0].id {
+			t.Fatalf("data keys = %+v", r.dataKeys)
+		}
+		for _, d := range r.dataKeys {
+			if _, err := openKey(oldAK, d.sealed[:], purposeDataKey, "a", d.id[:]); err == nil {
+				t.Error("the old account key opens a data key")
+			}
+		}
+		if !bytes.Equal(*content, make([]byte, len(*content))) {
+			t.Error("the old keyring is not overwritten")
+		}
+	})
+}
+
+func TestInspect(t *testing.T) {
+	rows := []struct {
+		name   string
+		p      Protection
+		change func(*fakeKEK)
+		kind   fault.Kind
+		reason string
+	}{
+		{"good", protectedA, nil, 0, ""},
+		{"versioned", Protection{uriA + "/" + version1, "id1"}, nil, 0, ""},
+		{"platform", Protection{}, nil, 0, ""},
+		{"subscription lock", protectedA, func(k *fakeKEK) { k.level = "Recoverable+ProtectedSubscription" }, 0, ""},
+		{"malformed", Protection{"https://kv1.vault.azure.net/keys", "id1"}, nil, fault.Invalid, "InvalidKeyVaultKeyUri"},
+		{"no identity", Protection{uriA, ""}, nil, fault.Invalid, "UndefinedDefaultIdentity"},
+		{"no get", protectedA, func(k *fakeKEK) { k.fail(refusal, "describe") }, fault.Invalid, "KeyVaultAccessDenied"},
+		{"no wrap", protectedA, func(k *fakeKEK) { k.fail(refusal, "wrap") }, fault.Invalid, "KeyVaultAccessDenied"},
+		{"no unwrap", protectedA, func(k *fakeKEK) { k.fail(refusal, "unwrap") }, fault.Invalid, "KeyVaultAccessDenied"},
+		{"firewall", protectedA, func(k *fakeKEK) { k.fail(&denial{4016, true}) }, fault.Invalid, "KeyVaultFirewall"},
+		{"no key", protectedA, func(k *fakeKEK) { k.fail(&denial{4003, true}) }, fault.Invalid, "KeyVaultKeyNotFound"},
+		{"no vault", protectedA, func(k *fakeKEK) { k.fail(&denial{4017, true}) }, fault.Invalid, "KeyVaultNotFound"},
+		{"no host", protectedA, func(k *fakeKEK) { k.fail(unknown) }, fault.Invalid, "KeyVaultDNSNotResolved"},
+		{"no answer", protectedA, func(k *fakeKEK) { k.fail(outage) }, fault.Unavailable, "KeyVaultUnavailable"},
+		{"answers with a 403", protectedA, func(k *fakeKEK) { k.fail(vaultSaid{}) }, fault.Denied, "KeyVaultFirewall"},
+		{"wrong plaintext", protectedA, func(k *fakeKEK) { k.wrong = true }, fault.Invalid, "KeyVaultWrapUnwrapFailure"},
+		{"elliptic curve", protectedA, func(k *fakeKEK) { k.kty = "EC" }, fault.Invalid, "KeyVaultKeyTypeNotSupported"},
+		{"purgeable", protectedA, func(k *fakeKEK) { k.level = "Recoverable+Purgeable" }, fault.Invalid, "KeyVaultRecoveryLevel"},
+		{"no level", protectedA, func(k *fakeKEK) { k.level = "" }, fault.Invalid, "KeyVaultRecoveryLevel"},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			w := newWorld(t)
+			if row.change != nil {
+				row.change(w.kek)
+			}
+			err := w.k.Inspect(context.Background(), row.p)
+			if row.reason == "" {
+				if err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if f := fault.As(err); f == nil || f.Kind != row.kind || f.Reason != row.reason {
+				t.Fatalf("error = %v, want %s", err, row.reason)
+			}
+			// The same key is refused at creation, and nothing is left.
+			if err := w.k.Create(context.Background(), "a", row.p); !fault.Is(err, row.reason) {
+				t.Errorf("Create = %v", err)
+			}
+			if len(w.files.files) != 0 || len(w.k.accounts) != 0 {
+				t.Errorf("left behind: %v", w.files.files)
+			}
+		})
+	}
+}
+
+// vaultSaid is a KEK error with a vault's answer.
+type vaultSaid struct{}
+
+func (vaultSaid) Error() string  { return "403" }
+func (vaultSaid) Substatus() int { return 4016 }
+func (vaultSaid) Definite() bool { return true }
+func (vaultSaid) Detail() string { return "403" }
+func (vaultSaid) VaultAnswer() (int, string, string, string) {
+	return 403, "Forbidden", "ForbiddenByFirewall", "Client address is not authorized"
+}
+
+func TestVaultAnswerIsPassedOn(t *testing.T) {
+	w := newWorld(t)
+	w.kek.fail(vaultSaid{})
+	err := w.k.Inspect(context.Background(), protectedA)
+	var a VaultAnswer
+	if !errors.As(err, &a) {
+		t.Fatalf("no answer in %v", err)
+	}
+	if fault.As(err).Message != "Client address is not authorized" {
+		t.Errorf("message = %q", fault.As(err).Message)
+	}
+}
+
+// TestProtectFailureChangesNothing: each way in which a Protect fails leaves the account as it was.
+func TestProtectFailureChangesNothing(t *testing.T) {
+	rows := map[string]func(w *world){
+		"denied":      func(w *world) { w.kek.script(onURI(uriB, refusal)) },
+		"unanswered":  func(w *world) { w.kek.script(onURI(uriB, outage)) },
+		"no audit":    func(w *world) { w.audit.err = errDisk },
+		"wrong level": func(w *world) { w.kek.level = "Purgeable" },
+	}
+	for name, breakIt := range rows {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.create("a", protectedA)
+				w.put("a", "k", "v")
+				print := w.fingerprint("a")
+				breakIt(w)
+				if err := w.k.Protect(context.Background(), "a", Protection{uriB, "id1"}); err == nil {
+					t.Fatal("Protect succeeded")
+				}
+				if s, _ := w.k.Status("a"); w.fingerprint("a") != print || s.Protection != protectedA || s.State != StateOpen {
+					t.Errorf("changed: %+v", s)
+				}
+				w.want("a", "k", "v")
+			})
+		})
+	}
+}
+
+func onURI(uri string, err error) func(_, u, _ string) error {
+	return func(_, u, _ string) error {
+		if strings.HasPrefix(u, uri) {
+			return err
+		}
+		return nil
+	}
+}
+
+// TestCrashes kills the disk at every change of a keyring that create, rotate, protect and delete make,
+// before and after the change took place, and starts again: what is there opens with its data, or,
+// for an account that was being made or destroyed, Delete removes it.
+func TestCrashes(t *testing.T) {
+	b := Protection{KeyURI: uriB, Identity: "id1"}
+	ctx := context.Background()
+	rows := []struct {
+		name   string
+		from   *Protection // nil: the account does not exist before
+		do     func(w *world) error
+		exists bool // the account must exist afterwards
+	}{
+		{"create", nil, func(w *world) error { return w.k.Create(ctx, "a", protectedA) }, false},
+		{"rotate", &protectedA, func(w *world) error { w.kek.addVersion(uriA, version2); w.hint(); return nil }, true},
+		{"protect", &protectedA, func(w *world) error { return w.k.Protect(ctx, "a", b) }, true},
+		{"leave the platform's key", &Protection{}, func(w *world) error { return w.k.Protect(ctx, "a", b) }, true},
+		{"delete", &protectedA, func(w *world) error { return w.k.Delete(ctx, "a") }, false},
+	}
+	for _, row := range rows {
+		for n := 1; n < 12; n++ {
+			for _, after := range []bool{false, true} {
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(t)
+					if row.from != nil {
+						w.create("a", *row.from)
+						w.put("a", "k", "v")
+					}
+					w.files.dieAt(n, after)
+					_ = row.do(w)
+					died := w.files.dead
+					w.files.revive()
+					w.restart()
+					w.survives(row.name, n, after, row.exists, died)
+				})
+			}
+		}
+	}
+}
+
+// survives checks the account after a crash.
+func (w *world) survives(name string, n int, after, exists, died bool) {
+	w.t.Helper()
+	where := fmt.Sprintf("%s, change %d, after=%v", name, n, after)
+	if !exists {
+		if err := w.k.Delete(context.Background(), "a"); err != nil {
+			w.t.Fatalf("%s: Delete = %v", where, err)
+		}
+		if len(w.files.files) != 0 {
+			w.t.Fatalf("%s: files left", where)
+		}
+		w.create("a", protectedA)
+		return
+	}
+	db, release, err := w.k.Acquire(context.Background(), "a")
+	if err != nil {
+		w.t.Fatalf("%s (died %v): Acquire = %v", where, died, err)
+	}
+	defer release()
+	if v, err := db.Get([]byte("k")); err != nil || string(v) != "v" {
+		w.t.Fatalf("%s: Get = %q, %v", where, v, err)
+	}
+	if s, _ := w.k.Status("a"); s.Protection.KeyURI == uriB && w.files.files["accounts/a/keyring.previous"] != nil {
+		w.t.Errorf("%s: the keyring of the former key is still there", where)
+	}
+}
+
+func TestCreateTwice(t *testing.T) {
+	w := newWorld(t)
+	w.create("a", Protection{})
+	if err := w.k.Create(context.Background(), "a", Protection{}); fault.KindOf(err) != fault.Conflict {
+		t.Errorf("Create = %v", err)
+	}
+	for _, id := range []string{"", ".", "../x", "a/b", strings.Repeat("x", 200)} {
+		if err := w.k.Create(context.Background(), id, Protection{}); fault.KindOf(err) != fault.Invalid {
+			t.Errorf("Create(%q) = %v", id, err)
+		}
+	}
+}
+
+func TestDelete(t *testing.T) {
+	w := newWorld(t)
+	w.create("a", protectedA)
+	content := w.files.files["accounts/a/keyring"]
+	for range 2 {
+		if err := w.k.Delete(context.Background(), "a"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(*content, make([]byte, len(*content))) {
+		t.Error("the keyring is not overwritten")
+	}
+	if _, _, err := w.k.Acquire(context.Background(), "a"); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("Acquire = %v", err)
+	}
+	if _, err := w.fs.Stat("accounts/a/data"); err == nil {
+		t.Error("data left")
+	}
+}
+
+// TestDeleteWhileRevoked: no key is needed to destroy an account.
+func TestDeleteWhileRevoked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.create("a", protectedA)
+		w.kek.fail(refusal)
+		w.hint()
+		if err := w.k.Delete(context.Background(), "a"); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestKeyringOfAnotherAccount: a keyring that is moved to another account's directory is refused.
+func TestKeyringOfAnotherAccount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.create("a", protectedA)
+		w.create("b", protectedA)
+		w.stop()
+		w.files.files["accounts/b/keyring"] = w.files.files["accounts/a/keyring"]
+		w.start()
+		w.wantState("b", StateQuarantined)
+		w.wantState("a", StateSealed)
+	})
+}
+
+func TestOSFiles(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "account")
+	f, name, second := osFiles{}, filepath.Join(dir, "keyring"), filepath.Join(dir, "keyring.previous")
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	check(f.MakeDir(dir))
+	check(f.MakeDir(dir))
+	check(f.Scrub(name))
+	check(f.Replace(name, []byte("one")))
+	check(f.Retain(name, second))
+	check(f.Retain(name, second)) // interrupted before the Replace, and done again
+	check(f.Replace(name, []byte("two")))
+	if got, _ := f.Read(second); string(got) != "one" {
+		t.Errorf("second = %q", got)
+	}
+	third := filepath.Join(dir, "witness")
+	check(os.Link(second, third))
+	check(f.Retain(name, second))
+	if got, _ := f.Read(third); !bytes.Equal(got, make([]byte, 3)) {
+		t.Errorf("a retained copy was replaced without being overwritten: %q", got)
+	}
+	if got, _ := f.Read(name); string(got) != "two" {
+		t.Errorf("name = %q", got)
+	}
+	if info, err := os.Stat(name); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode = %v, %v", info.Mode(), err)
+	}
+	if dirs, err := f.Dirs(filepath.Dir(dir)); err != nil || len(dirs) != 1 || dirs[0] != "account" {
+		t.Errorf("Dirs = %v, %v", dirs, err)
+	}
+	check(f.RemoveDir(dir))
+	check(f.RemoveDir(dir))
+}
