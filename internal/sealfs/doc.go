@@ -20,8 +20,8 @@
 // Record files (logs: *.log, MANIFEST-*, *.rlog) are sealed write by write, each with a random nonce
 // and chained to the one before. They can be read while they grow and after a crash. A record that
 // does not authenticate ends the file like a crash does, unless a later record proves that it had
-// been synced: then it is corruption. A closing record, written at Close, ends a complete file; a
-// numbered *.log without one is refused once a log with a higher number exists.
+// been synced: then it is corruption. Two closing records, written at Close, end a complete file; a
+// numbered *.log without them is refused once a log with a higher number exists.
 //
 // LOCK and marker.* files have no content and pass through.
 //

@@ -18,13 +18,17 @@ const (
 
 	// maxRecord bounds the plaintext of a record; a longer Write makes several.
 	maxRecord = 1 << 20
+	// closingRecords end a complete file. There are two, because a record is bound to the tag before
+	// it: the first one vouches for the records but the last, the second one also for the last one's
+	// tag.
+	closingRecords = 2
 	// maxRecords keeps the number of random nonces of one key within the limit of SP 800-38D.
 	maxRecords = math.MaxUint32
 )
 
 // recordHeader is the clear but authenticated part of a record.
 type recordHeader struct {
-	length uint32 // plaintext bytes; 0 marks the closing record
+	length uint32 // plaintext bytes; 0 marks a closing record
 	index  uint32
 	synced uint32 // so many records were durable when this one was sealed
 	nonce  [nonceSize]byte
@@ -149,14 +153,14 @@ func (f *recordWriter) sync(base func() error) error {
 	return f.err
 }
 
-// Close writes the closing record and makes the file durable. After an earlier failure it only
+// Close writes the closing records and makes the file durable. After an earlier failure it only
 // closes the base file, and returns that failure.
 func (f *recordWriter) Close() error {
 	if f.closed {
 		return errClosed
 	}
 	f.closed = true
-	if f.err == nil {
+	for i := 0; i < closingRecords && f.err == nil; i++ {
 		f.err = f.writeRecord(nil)
 	}
 	if f.err == nil {

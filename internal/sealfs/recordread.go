@@ -19,12 +19,17 @@ type recordRef struct {
 type recordReader struct {
 	readOnly
 	*sealed
-	refs   []recordRef // without the closing record
-	end    int64       // offset after the last good record
-	size   int64
-	closed bool // there is a closing record
-	torn   bool // there are bytes after end
+	refs    []recordRef // without the closing records
+	closing int         // closing records
+	end     int64       // offset after the last good record
+	size    int64
+	torn    bool // there are bytes after end
 }
+
+func (f *recordReader) closed() bool { return f.closing == closingRecords }
+
+// records is the number of good records, and so the index of the next one.
+func (f *recordReader) records() uint32 { return uint32(len(f.refs) + f.closing) }
 
 var _ vfs.File = (*recordReader)(nil)
 
@@ -68,7 +73,7 @@ func (f *recordReader) unborn(physical int64) (bool, error) {
 // checkSuccessor refuses an unclosed log that is not the newest: the engine closes a log before it
 // creates the next one, so the closing record was taken away.
 func (f *recordReader) checkSuccessor(name string, want role) error {
-	if f.closed || want.kind != kindLog {
+	if f.closed() || want.kind != kindLog {
 		return nil
 	}
 	names, err := f.fs.base.List(f.fs.base.PathDir(name))
@@ -83,13 +88,13 @@ func (f *recordReader) checkSuccessor(name string, want role) error {
 	return nil
 }
 
-// scan authenticates the records up to the closing one, or to the first bad one.
+// scan authenticates the records up to the closing ones, or to the first bad one.
 func (f *recordReader) scan(physical int64) error {
 	in := bufio.NewReaderSize(io.NewSectionReader(f.base, headerSize, physical-headerSize), 64<<10)
 	b := borrow()
 	defer b.giveBack()
 	prev := f.mac
-	for f.end < physical && !f.closed {
+	for f.end < physical && !f.closed() {
 		ok, err := f.scanRecord(in, b, physical, &prev)
 		if err != nil {
 			return err
@@ -100,7 +105,7 @@ func (f *recordReader) scan(physical int64) error {
 		}
 	}
 	if f.end < physical {
-		return f.damaged(int64(len(f.refs)), "bytes after the closing record")
+		return f.damaged(int64(f.records()), "bytes after the closing records")
 	}
 	return nil
 }
@@ -114,7 +119,7 @@ func (f *recordReader) scanRecord(
 		return false, notEOF(err)
 	}
 	h := parseRecordHeader(head)
-	if h.index != uint32(len(f.refs)) || !h.fits(physical-f.end) {
+	if h.index != f.records() || !h.fits(physical-f.end) || (f.closing > 0 && h.length > 0) {
 		return false, nil
 	}
 	raw := b.grow(recordOverhead + int64(h.length))
@@ -131,7 +136,7 @@ func (f *recordReader) scanRecord(
 
 func (f *recordReader) take(h *recordHeader, physical int64) {
 	if h.length == 0 {
-		f.closed = true
+		f.closing++
 	} else {
 		f.refs = append(f.refs, recordRef{f.end, f.size})
 	}
@@ -167,7 +172,7 @@ const judgeBudget = 16
 // was sealed when the bad one had been synced. If there is one, the file was damaged; if not, the
 // bad record was being written when the writer stopped.
 func (f *recordReader) judge(physical int64) error {
-	bad := uint32(len(f.refs))
+	bad := f.records()
 	b := borrow()
 	defer b.giveBack()
 	window := make([]byte, judgeWindow)
@@ -227,8 +232,8 @@ func (f *recordReader) load(b *scratch, i int) error {
 	length := f.size - f.refs[i].logical
 	if i+1 < len(f.refs) {
 		to, length = f.refs[i+1].offset, f.refs[i+1].logical-f.refs[i].logical
-	} else if f.closed {
-		to -= recordOverhead
+	} else {
+		to -= int64(f.closing) * recordOverhead
 	}
 	raw := b.grow(to - from + tagSize)
 	if n, err := f.base.ReadAt(raw, from-tagSize); n < len(raw) {

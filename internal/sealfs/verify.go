@@ -15,7 +15,7 @@ type Report struct {
 	// Torn is set for a record file that ends in bytes that are no record: its writer stopped in the
 	// middle of a write, or the end was damaged.
 	Torn bool
-	// Open is set for a record file without closing record: it is being written, or its writer
+	// Open is set for a record file without its closing records: it is being written, or its writer
 	// stopped without Close, or it was cut.
 	Open bool
 }
@@ -33,7 +33,7 @@ func (fs *FS) Verify(name string) (Report, error) {
 func verify(f vfs.File) (r Report, err error) {
 	switch f := f.(type) {
 	case *recordReader: // Open did the work
-		return Report{Size: f.size, KeyID: f.header.keyID, Torn: f.torn, Open: !f.closed}, nil
+		return Report{Size: f.size, KeyID: f.header.keyID, Torn: f.torn, Open: !f.closed()}, nil
 	case *blockReader:
 		r = Report{Size: f.size, KeyID: f.header.keyID}
 		_, err = io.CopyBuffer(io.Discard, struct{ io.Reader }{f}, make([]byte, readSpan))

@@ -1,0 +1,351 @@
+package sealfs_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/latchkey-db/latchkey/internal/sealfs"
+	"github.com/latchkey-db/latchkey/internal/store"
+)
+
+// chunks is the content of the small files that are damaged: several records, several blocks.
+func chunks() [][]byte {
+	return [][]byte{pattern(700), pattern(40), pattern(4200)}
+}
+
+// writeOpen leaves a file as its writer's crash does: everything synced, not closed.
+func writeOpen(t *testing.T, fs vfs.FS, name string) {
+	t.Helper()
+	f, err := fs.Create(name, category)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range chunks() {
+		if _, err := f.Write(bytes.Clone(c)); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Sync(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestEveryBit flips each bit of each kind of file. A closed file never yields other data; a record
+// file that was not closed may lose its last two records: no later one vouches for the last, and a
+// record is bound to the tag before it.
+func TestEveryBit(t *testing.T) {
+	whole := bytes.Join(chunks(), nil)
+	first := len(chunks()[0])
+	for _, name := range names {
+		name = "/" + name
+		for _, closed := range []bool{true, false} {
+			base := vfs.NewMem()
+			fs := seal(t, base, nil)
+			if closed {
+				write(t, fs, name, chunks()...)
+			} else {
+				writeOpen(t, fs, name)
+			}
+			original := raw(t, base, name)
+			for i := range original {
+				bit := i % 8
+				if i < 200 || i > len(original)-60 {
+					bit = -1
+				}
+				for b := range 8 {
+					if bit >= 0 && b != bit {
+						continue
+					}
+					changed := bytes.Clone(original)
+					changed[i] ^= 1 << b
+					put(t, base, name, changed)
+					got, err := read(fs, name)
+					torn := strings.HasSuffix(name, "log") || strings.Contains(name, "MANIFEST")
+					okay := torn && bytes.HasPrefix(whole, got) && len(got) >= first && (!closed || len(got) == len(whole))
+					if err == nil && !okay {
+						t.Fatalf("%s closed=%v: bit %d of byte %d of %d: read %d bytes without error", name, closed, b, i, len(original), len(got))
+					}
+					if err != nil && !errors.Is(err, sealfs.ErrIntegrity) && !errors.Is(err, sealfs.ErrUnknownKey) {
+						t.Fatalf("%s: byte %d: untyped error %v", name, i, err)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestEveryLength cuts and extends files. A cut block file is refused; a cut record file ends at a
+// record's end, like after a crash.
+func TestEveryLength(t *testing.T) {
+	ends := []int{0}
+	for _, c := range chunks() {
+		ends = append(ends, ends[len(ends)-1]+len(c))
+	}
+	whole := bytes.Join(chunks(), nil)
+	for _, name := range names {
+		name = "/" + name
+		base := vfs.NewMem()
+		fs := seal(t, base, nil)
+		write(t, fs, name, chunks()...)
+		original := raw(t, base, name)
+		record := strings.HasSuffix(name, "log") || strings.Contains(name, "MANIFEST")
+		for n := range original {
+			put(t, base, name, original[:n])
+			got, err := read(fs, name)
+			atEnd := false
+			for _, e := range ends {
+				atEnd = atEnd || bytes.Equal(got, whole[:e])
+			}
+			if record != (err == nil) || (record && !atEnd) {
+				t.Fatalf("%s cut to %d of %d: %d bytes, %v", name, n, len(original), len(got), err)
+			}
+		}
+		for _, more := range [][]byte{{0}, make([]byte, 16), make([]byte, 5000), original[96:]} {
+			put(t, base, name, append(bytes.Clone(original), more...))
+			if _, err := read(fs, name); !errors.Is(err, sealfs.ErrIntegrity) {
+				t.Errorf("%s extended by %d: %v", name, len(more), err)
+			}
+		}
+	}
+}
+
+// TestCutLogWithSuccessor: the engine closes a log before it makes the next one.
+func TestCutLogWithSuccessor(t *testing.T) {
+	base := vfs.NewMem()
+	fs := seal(t, base, nil)
+	write(t, fs, "/000004.log", chunks()...)
+	write(t, fs, "/000009.log", chunks()...)
+	original := raw(t, base, "/000004.log")
+	for n := range original {
+		put(t, base, "/000004.log", original[:n])
+		if _, err := fs.Open("/000004.log"); !errors.Is(err, sealfs.ErrIntegrity) {
+			t.Fatalf("cut to %d: %v", n, err)
+		}
+	}
+}
+
+// TestMoved: a file is what it was made for, where it was made.
+func TestMoved(t *testing.T) {
+	base := vfs.NewMem()
+	a := seal(t, base, nil)
+	b := seal(t, base, func(o *sealfs.Options) { o.StoreID = "store-b" })
+	for _, name := range names {
+		write(t, a, name, []byte("content"))
+		if _, err := b.Open(name); !errors.Is(err, sealfs.ErrIntegrity) {
+			t.Errorf("%s in another store: %v", name, err)
+		}
+	}
+	wrong := seal(t, base, func(o *sealfs.Options) {
+		o.Keys = sealfs.StaticKeys(sealfs.KeyID{1}, make([]byte, sealfs.KeySize))
+	})
+	if _, err := wrong.Open("spill"); !errors.Is(err, sealfs.ErrIntegrity) {
+		t.Errorf("wrong key under the right id: %v", err)
+	}
+	for from, to := range map[string]string{
+		"000007.sst": "000008.sst", "000007.blob": "000007.sst", "000007.log": "000006.log",
+		"MANIFEST-000007": "MANIFEST-000006", "000001.rlog": "000002.rlog", "spill": "000003.sst",
+	} {
+		if err := a.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.Open(to); !errors.Is(err, sealfs.ErrIntegrity) {
+			t.Errorf("%s renamed to %s: %v", from, to, err)
+		}
+	}
+	write(t, a, "temporary.000003.dbtmp", []byte("options"))
+	if err := a.Rename("temporary.000003.dbtmp", "OPTIONS-000004"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := read(a, "OPTIONS-000004"); err != nil || string(got) != "options" {
+		t.Errorf("renamed options: %q, %v", got, err)
+	}
+}
+
+// TestSplicedRecords: no order of authentic pieces but the written one is accepted.
+func TestSplicedRecords(t *testing.T) {
+	base := vfs.NewMem()
+	fs := seal(t, base, nil)
+	part := pattern(100)
+	write(t, fs, "/000001.log", part, part, part, part)
+	b := raw(t, base, "/000001.log")
+	const n = 100 + 40
+	head, recs, tail := b[:96], [][]byte{b[96 : 96+n], b[96+n : 96+2*n], b[96+2*n : 96+3*n], b[96+3*n : 96+4*n]}, b[96+4*n:]
+	for i, order := range [][]int{{1, 0, 2, 3}, {0, 2, 3}, {0, 1, 1, 2, 3}, {0, 2, 1, 3}, {1, 2, 3}, {}} {
+		spliced := bytes.Clone(head)
+		for _, k := range order {
+			spliced = append(spliced, recs[k]...)
+		}
+		put(t, base, "/000001.log", append(spliced, tail...))
+		got, err := read(fs, "/000001.log")
+		if err == nil && (len(got)%100 != 0 || len(got) > 100*len(order)) {
+			t.Errorf("order %d was accepted: %d bytes", i, len(got))
+		}
+		if len(order) == 4 && err == nil {
+			t.Errorf("order %d: reordering went unnoticed", i)
+		}
+	}
+}
+
+// fill runs a small store through tables, blobs and logs and returns what is in it.
+func fill(t *testing.T, fs vfs.FS, rng *rand.Rand, rounds int) map[string]string {
+	t.Helper()
+	s, err := store.Open("db", store.Options{FS: fs, MemTableBytes: 64 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	model := map[string]string{}
+	for i := range rounds {
+		k, v := fmt.Sprintf("key-%03d", rng.IntN(200)), fmt.Sprintf("secret-marker-%x-%d", rng.Uint64(), i)
+		if err := s.Set([]byte(k), []byte(v)); err != nil {
+			t.Fatal(err)
+		}
+		model[k] = v
+		if i == rounds/2 {
+			if err := s.Flush(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return model
+}
+
+// contents reads a whole store.
+func contents(fs vfs.FS, dir string) (map[string]string, error) {
+	s, err := store.Open(dir, store.Options{FS: fs})
+	if err != nil {
+		return nil, err
+	}
+	got := map[string]string{}
+	for k, v := range s.Scan(store.Range{}, &err) {
+		got[string(k)] = string(v)
+	}
+	if e := s.Close(); err == nil {
+		err = e
+	}
+	return got, err
+}
+
+// TestDamagedStore changes bytes of every file of a cleanly closed store. It opens with the exact
+// content or not at all.
+func TestDamagedStore(t *testing.T) {
+	base := vfs.NewCrashableMem()
+	model := fill(t, seal(t, base, nil), rand.New(rand.NewPCG(1, 1)), 60)
+	files, err := base.List("db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		name := base.PathJoin("db", file)
+		original := raw(t, base, name)
+		rng := rand.New(rand.NewPCG(2, uint64(len(original))))
+		for range min(len(original), 12) {
+			clone := base.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rng})
+			i := rng.IntN(len(original))
+			changed := bytes.Clone(original)
+			changed[i] ^= byte(1 + rng.IntN(255))
+			put(t, clone, name, changed)
+			if got, err := contents(seal(t, clone, nil), "db"); err == nil && fmt.Sprint(got) != fmt.Sprint(model) {
+				t.Errorf("%s: byte %d of %d changed: other content", file, i, len(original))
+			}
+		}
+	}
+}
+
+// TestStoreHidesAndNeverRepeats: no plaintext in any file, no nonce used twice under one file key.
+func TestStoreHidesAndNeverRepeats(t *testing.T) {
+	type use struct {
+		file  [32]byte
+		nonce [12]byte
+	}
+	uses := make(chan use, 1<<16)
+	base := vfs.NewMem()
+	fs := seal(t, base, func(o *sealfs.Options) {
+		o.OnSeal = func(file [32]byte, nonce [12]byte) { uses <- use{file, nonce} }
+	})
+	fill(t, fs, rand.New(rand.NewPCG(3, 3)), 1500)
+	fill(t, fs, rand.New(rand.NewPCG(4, 4)), 500)
+	close(uses)
+	seen := map[use]bool{}
+	for u := range uses {
+		if seen[u] {
+			t.Fatalf("nonce %x used twice", u.nonce)
+		}
+		seen[u] = true
+	}
+	if len(seen) < 2000 {
+		t.Fatalf("only %d seals were seen", len(seen))
+	}
+	files, _ := base.List("db")
+	for _, file := range files {
+		b := raw(t, base, base.PathJoin("db", file))
+		if bytes.Contains(b, []byte("secret-marker")) || bytes.Contains(b, []byte("key-0")) {
+			t.Errorf("%s holds plaintext", file)
+		}
+	}
+}
+
+// TestCrashes cuts the power at random moments of a store's life, several times in a row. Each
+// acknowledged write is there; of the one in flight, all or nothing.
+func TestCrashes(t *testing.T) {
+	const seeds = 40
+	for seed := range uint64(seeds) {
+		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			t.Parallel()
+			rng := rand.New(rand.NewPCG(seed, 7))
+			base := vfs.NewCrashableMem()
+			model := map[string]string{}
+			for range 3 {
+				base = liveAndCrash(t, base, rng, model)
+			}
+			got, err := contents(seal(t, base, nil), "/db")
+			if err != nil || fmt.Sprint(got) != fmt.Sprint(model) {
+				t.Fatalf("after the last crash: %d keys, %v; want %d", len(got), err, len(model))
+			}
+		})
+	}
+}
+
+// liveAndCrash opens the store, compares it with the model, writes, and returns the disk as a crash
+// at that moment, with flushes and compactions under way, could leave it.
+func liveAndCrash(t *testing.T, base *vfs.MemFS, rng *rand.Rand, model map[string]string) *vfs.MemFS {
+	s, err := store.Open("/db", store.Options{FS: seal(t, base, nil), MemTableBytes: 64 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	got := map[string]string{}
+	for k, v := range s.Scan(store.Range{}, &err) {
+		got[string(k)] = string(v)
+	}
+	if err != nil || fmt.Sprint(got) != fmt.Sprint(model) {
+		t.Fatalf("after a crash: %d keys, %v; want %d", len(got), err, len(model))
+	}
+	for range rng.IntN(150) {
+		b := s.NewBatch()
+		for range 1 + rng.IntN(3) {
+			k, v := fmt.Sprint("k", rng.IntN(100)), strings.Repeat("v", rng.IntN(3000))+fmt.Sprint(rng.Uint64())
+			b.Set([]byte(k), []byte(v))
+			model[k] = v
+		}
+		if err := s.Commit(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return base.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: []int{0, 50, 100}[rng.IntN(3)], RNG: rng})
+}
+
+func TestMissingDirectory(t *testing.T) {
+	if _, err := seal(t, vfs.NewMem(), nil).List("nowhere"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("List: %v", err)
+	}
+}
