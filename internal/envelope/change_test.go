@@ -279,6 +279,33 @@ func TestInspect(t *testing.T) {
 	}
 }
 
+// TestNewFilesAreUnderTheNewKey: from the moment of the change on, an open account seals new files with
+// the new data key.
+func TestNewFilesAreUnderTheNewKey(t *testing.T) {
+	w := newWorld(t)
+	w.create("a", Protection{})
+	w.put("a", "k", "v")
+	before := w.dataFiles("a")
+	if err := w.k.Protect(context.Background(), "a", protectedA); err != nil {
+		t.Fatal(err)
+	}
+	w.put("a", "k2", "v2")
+	id, found := w.keyring("a").dataKeys[1].id, false
+	for name := range w.dataFiles("a") {
+		raw := w.content("accounts/a/data/" + name)
+		if _, old := before[name]; old || len(raw) < 28 || string(raw[:4]) != "LKSF" {
+			continue
+		}
+		found = true
+		if !bytes.Equal(raw[12:28], id[:]) {
+			t.Errorf("%s is under data key %x, want %x", name, raw[12:28], id)
+		}
+	}
+	if !found {
+		t.Error("no file was made: the log under the old data key is still written")
+	}
+}
+
 // vaultSaid is a KEK error with a vault's answer.
 type vaultSaid struct{}
 
@@ -373,6 +400,38 @@ func TestCrashes(t *testing.T) {
 					w.files.revive()
 					w.restart()
 					w.survives(row.name, n, after, row.exists, died)
+				})
+			}
+		}
+	}
+}
+
+// TestDiskFailsOnce: one change of a keyring fails and the disk lives on. The operation says whether it
+// took effect, the account serves all the while, and a restart finds the same.
+func TestDiskFailsOnce(t *testing.T) {
+	b := Protection{KeyURI: uriB, Identity: "id1"}
+	for _, from := range []Protection{protectedA, {}} {
+		for n := 1; n < 6; n++ {
+			for _, after := range []bool{false, true} {
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(t)
+					w.create("a", from)
+					w.put("a", "k", "v")
+					w.files.once = true
+					w.files.dieAt(n, after)
+					want := from
+					if w.k.Protect(context.Background(), "a", b) == nil {
+						want = b
+					}
+					w.files.revive()
+					for range 2 {
+						if s, _ := w.k.Status("a"); s.Protection != want {
+							t.Fatalf("change %d, after=%v: protection = %+v, want %+v", n, after, s.Protection, want)
+						}
+						w.want("a", "k", "v")
+						w.put("a", "k2", "v2")
+						w.restart()
+					}
 				})
 			}
 		}

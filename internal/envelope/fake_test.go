@@ -173,13 +173,13 @@ func (k *fakeKEK) Unwrap(ctx context.Context, keyID, identity string, wrapped []
 // memFiles is Files in memory, with hard links, a disk that can die at the nth change, and a power
 // cut after it.
 type memFiles struct {
-	mu     sync.Mutex
-	files  map[string]*[]byte
-	dirs   map[string]bool
-	left   int  // changes until death; negative for never
-	after  bool // the change at which the disk dies is still made
-	dead   bool
-	writes int
+	mu    sync.Mutex
+	files map[string]*[]byte
+	dirs  map[string]bool
+	left  int  // changes until death; negative for never
+	after bool // the change at which the disk dies is still made
+	dead  bool
+	once  bool // the disk fails once and lives on
 }
 
 func newMemFiles() *memFiles {
@@ -195,9 +195,8 @@ func (m *memFiles) change(f func()) error {
 	if m.dead {
 		return errDisk
 	}
-	m.writes++
 	if m.left--; m.left == 0 {
-		m.dead = true
+		m.dead = !m.once
 		if m.after {
 			f()
 		}
@@ -268,7 +267,7 @@ func (m *memFiles) revive() {
 func (m *memFiles) dieAt(n int, after bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.left, m.after, m.writes = n, after, 0
+	m.left, m.after = n, after
 }
 
 // auditLog remembers the operations.

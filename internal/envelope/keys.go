@@ -148,13 +148,6 @@ func (s *keySet) accountKey() *secret.Bytes {
 	return s.ak.Clone()
 }
 
-// isAccountKey reports whether plain is the AK.
-func (s *keySet) isAccountKey(plain []byte) bool {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.ak != nil && s.ak.Equal(plain)
-}
-
 // key returns a copy of a data key: the caller may still be deriving from it when wipe runs.
 func (s *keySet) key(id [16]byte) ([]byte, error) {
 	s.mu.RLock()

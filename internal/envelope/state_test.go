@@ -13,7 +13,10 @@ import (
 // refusedWith checks that Acquire is refused with the substatus.
 func (w *world) refusedWith(id string, substatus int) {
 	w.t.Helper()
-	_, _, err := w.k.Acquire(context.Background(), id)
+	_, release, err := w.k.Acquire(context.Background(), id)
+	if err == nil {
+		release()
+	}
 	f := fault.As(err)
 	if f == nil || f.Kind != fault.KeyDenied || f.Reason != strconv.Itoa(substatus) || f.Message != revokedText(substatus) {
 		w.t.Fatalf("Acquire = %v, want a denial with %d", err, substatus)
@@ -110,6 +113,16 @@ func TestTransitions(t *testing.T) {
 			(*w.files.files["accounts/a/keyring"])[300] ^= 1
 			if _, _, err := w.k.Acquire(context.Background(), "a"); !fault.Is(err, "AccountQuarantined") {
 				w.t.Fatalf("Acquire = %v", err)
+			}
+		}, StateQuarantined, ""},
+		{"sealed, keyring damaged: nothing is wrapped for it", func(w *world) {
+			w.restart()
+			(*w.files.files["accounts/a/keyring"])[90] ^= 1
+			before := w.kek.count("wrap") + w.kek.count("describe")
+			w.k.Hint(func(Protection) bool { return true })
+			synctest.Wait()
+			if got := w.kek.count("wrap") + w.kek.count("describe"); got != before {
+				w.t.Errorf("%d calls for an unauthenticated keyring", got-before)
 			}
 		}, StateQuarantined, ""},
 		{"start, keyring unreadable", func(w *world) {
