@@ -121,7 +121,21 @@ func (s *Store) Get(key []byte) ([]byte, error) {
 	return get(s.db, key)
 }
 
-func get(r pebble.Reader, key []byte) ([]byte, error) {
+// closed turns the engine's panic about a use after Close, which can only be a race with Close, into
+// [ErrClosed].
+func closed(err *error) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	if e, ok := v.(error); !ok || !errors.Is(e, pebble.ErrClosed) {
+		panic(v)
+	}
+	*err = ErrClosed
+}
+
+func get(r pebble.Reader, key []byte) (value []byte, err error) {
+	defer closed(&err)
 	v, closer, err := r.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, ErrNotFound
@@ -161,17 +175,22 @@ func must(err error) {
 	}
 }
 
-// Commit makes b durable and visible, and frees it.
+// Commit makes b durable and visible, and frees it. After an error that wraps [ErrPoisoned] it is
+// unknown whether b will be there when the store is opened again.
 func (s *Store) Commit(b *Batch) error {
-	defer b.Discard()
 	if err := s.Err(); err != nil {
+		b.Discard()
 		return err
 	}
-	return s.poison.guard(func() error {
-		if err := s.db.Apply(b.b, pebble.Sync); err != nil {
-			return fmt.Errorf("store: commit: %w", err)
+	return s.poison.guard(func() (err error) {
+		defer closed(&err)
+		if err = s.db.Apply(b.b, pebble.Sync); err != nil {
+			err = fmt.Errorf("store: commit: %w", err)
 		}
-		return nil
+		// Only here: a batch that a parked engine holds must never return to the pool, which all
+		// stores share.
+		b.Discard()
+		return err
 	})
 }
 
@@ -221,7 +240,7 @@ func (s *Store) Scan(r Range, err *error) iter.Seq2[[]byte, []byte] {
 
 func scan(reader pebble.Reader, r Range, errp *error) iter.Seq2[[]byte, []byte] {
 	return func(yield func([]byte, []byte) bool) {
-		it, err := reader.NewIter(&pebble.IterOptions{LowerBound: r.Lower, UpperBound: r.Upper})
+		it, err := newIter(reader, r)
 		if err != nil {
 			*errp = fmt.Errorf("store: scan: %w", err)
 			return
@@ -244,6 +263,11 @@ func scan(reader pebble.Reader, r Range, errp *error) iter.Seq2[[]byte, []byte] 
 	}
 }
 
+func newIter(reader pebble.Reader, r Range) (it *pebble.Iterator, err error) {
+	defer closed(&err)
+	return reader.NewIter(&pebble.IterOptions{LowerBound: r.Lower, UpperBound: r.Upper})
+}
+
 // Snapshot is an unchanging view. It must be closed.
 type Snapshot struct {
 	snap *pebble.Snapshot
@@ -254,7 +278,16 @@ func (s *Store) Snapshot() (*Snapshot, error) {
 	if err := s.Err(); err != nil {
 		return nil, err
 	}
-	return &Snapshot{snap: s.db.NewSnapshot()}, nil
+	v := new(Snapshot)
+	err := s.poison.guard(func() (err error) {
+		defer closed(&err)
+		v.snap = s.db.NewSnapshot()
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v, nil
 }
 
 // Get is as [Store.Get].
@@ -274,7 +307,38 @@ func (s *Store) Flush() error {
 	return s.poison.guard(s.db.Flush)
 }
 
-// Close closes the store. The keys of a sealed file system must stay valid until it returns.
+// Checkpoint makes a copy of the store, as it is now, in dir, which must not exist. Tables are hard
+// links; the copy is complete and can be opened as a store of its own.
+func (s *Store) Checkpoint(dir string) error {
+	if err := s.Err(); err != nil {
+		return err
+	}
+	return s.poison.guard(func() error {
+		if err := s.db.Checkpoint(dir, pebble.WithFlushedWAL()); err != nil {
+			return fmt.Errorf("store: checkpoint: %w", err)
+		}
+		return nil
+	})
+}
+
+// Size returns the bytes that the store's files take.
+func (s *Store) Size() (uint64, error) {
+	if err := s.Err(); err != nil {
+		return 0, err
+	}
+	var size uint64
+	err := s.poison.guard(func() error {
+		size = s.db.Metrics().DiskSpaceUsage()
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return size, nil
+}
+
+// Close closes the store. The keys of a sealed file system must stay valid until it returns. A
+// poisoned store keeps its lock and memory until the process ends.
 func (s *Store) Close() error {
 	if s.closed.Swap(true) {
 		return nil
