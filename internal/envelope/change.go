@@ -199,15 +199,34 @@ func (k *Keeper) Protect(ctx context.Context, accountID string, p Protection) er
 	if !p.CustomerManaged() {
 		return fault.New(fault.Invalid, "KeyVaultKeyUriRequired", "Updating KeyVaultKeyUri is not supported")
 	}
+	if err := k.Inspect(ctx, p); err != nil { // before the turn: a slow new vault must not delay a probe of the old
+		return err
+	}
 	a, giveBack, err := k.turnOf(ctx, accountID)
 	if err != nil {
 		return err
 	}
 	defer giveBack()
-	if err := k.Inspect(ctx, p); err != nil {
+	if err := a.settle(ctx); err != nil {
 		return err
 	}
 	return a.protect(ctx, p)
+}
+
+// settle waits until a draining account is locked.
+func (a *account) settle(ctx context.Context) error {
+	a.mu.Lock()
+	state, drained := a.state, a.drained
+	a.mu.Unlock()
+	if state != StateDraining {
+		return nil
+	}
+	select {
+	case <-drained:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (a *account) protect(ctx context.Context, p Protection) error {

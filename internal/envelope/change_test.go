@@ -6,13 +6,22 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
 	"github.com/latchkey-db/latchkey/internal/fault"
+	"github.com/latchkey-db/latchkey/internal/secret"
+	"github.com/latchkey-db/latchkey/internal/store"
 )
 
 func (w *world) keyring(id string) *keyring {
@@ -523,6 +532,145 @@ func TestKeyringOfAnotherAccount(t *testing.T) {
 		w.wantState("b", StateQuarantined)
 		w.wantState("a", StateSealed)
 	})
+}
+
+// TestOnDisk does the whole round on the operating system's files.
+func TestOnDisk(t *testing.T) {
+	dir, kek, log := filepath.Join(t.TempDir(), "accounts"), newFakeKEK(), &auditLog{}
+	open := func() *Keeper {
+		k, err := Open(Config{Dir: dir, FS: vfs.Default, KEK: kek, RootKey: secret.From(make([]byte, 32)), Audit: log})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	w := &world{t: t, kek: kek, k: open()}
+	w.create("a", Protection{})
+	w.put("a", "k", "v")
+	if err := w.k.Protect(context.Background(), "a", protectedA); err != nil {
+		t.Fatal(err)
+	}
+	w.stop()
+	w.k = open()
+	w.want("a", "k", "v")
+	if _, err := os.Stat(filepath.Join(dir, "a", "keyring.previous")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("previous keyring: %v", err)
+	}
+	if err := w.k.Delete(context.Background(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "a")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("directory left: %v", err)
+	}
+	w.stop()
+}
+
+// TestStoreDoesNotOpen: an error of the operating system passes; the next Acquire tries again.
+func TestStoreDoesNotOpen(t *testing.T) {
+	rows := []struct {
+		err  error
+		want State
+	}{{syscall.ENOSPC, StateSealed}, {errDisk, StateQuarantined}}
+	for _, row := range rows {
+		t.Run(row.err.Error(), func(t *testing.T) {
+			w := newWorld(t)
+			w.create("a", protectedA)
+			w.put("a", "k", "v")
+			w.stop()
+			var broken atomic.Bool
+			k, err := Open(Config{
+				Dir: "accounts", Files: w.files, KEK: w.kek, RootKey: secret.From(make([]byte, 32)), Audit: w.audit,
+				FS: errorfs.Wrap(w.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+					if broken.Load() && op.Kind == errorfs.OpOpen {
+						return row.err
+					}
+					return nil
+				})),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.k = k
+			broken.Store(true)
+			if _, _, err := k.Acquire(context.Background(), "a"); err == nil || fault.KindOf(err) == fault.KeyDenied {
+				t.Fatalf("Acquire = %v", err)
+			}
+			w.wantState("a", row.want)
+			broken.Store(false)
+			if row.want == StateSealed {
+				w.want("a", "k", "v")
+			}
+		})
+	}
+}
+
+// TestProtectWhileDraining waits for the lock, and then brings the account back.
+func TestProtectWhileDraining(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.create("a", protectedA)
+		w.put("a", "k", "v")
+		_, release, err := w.k.Acquire(context.Background(), "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.kek.script(func(_, _, identity string) error {
+			if identity == "id1" {
+				return refusal
+			}
+			return nil
+		})
+		w.hint()
+		w.wantState("a", StateDraining)
+		done := make(chan error, 1)
+		go func() { done <- w.k.Protect(context.Background(), "a", Protection{uriA, "id2"}) }()
+		synctest.Wait()
+		w.refusedWith("a", 4002)
+		release()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		w.want("a", "k", "v")
+	})
+}
+
+// TestEngineFailure: a store that cannot write stops its own account and no other.
+func TestEngineFailure(t *testing.T) {
+	w := newWorld(t)
+	w.stop()
+	var broken atomic.Bool
+	k, err := Open(Config{
+		Dir: "accounts", Files: w.files, KEK: w.kek, RootKey: secret.From(make([]byte, 32)), Audit: w.audit,
+		FS: errorfs.Wrap(w.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if broken.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.HasPrefix(op.Path, "accounts/a/") {
+				return errDisk
+			}
+			return nil
+		})),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.k = k
+	w.create("a", Protection{})
+	w.create("b", Protection{})
+	broken.Store(true)
+	db, release, err := w.k.Acquire(context.Background(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Set([]byte("k"), []byte("v")); !errors.Is(err, store.ErrPoisoned) {
+		t.Errorf("Set = %v", err)
+	}
+	release()
+	for w.state("a") != StateQuarantined {
+		runtime.Gosched()
+	}
+	if _, _, err := w.k.Acquire(context.Background(), "a"); !fault.Is(err, "AccountQuarantined") {
+		t.Errorf("Acquire = %v", err)
+	}
+	w.put("b", "k", "v")
+	w.want("b", "k", "v")
 }
 
 func TestOSFiles(t *testing.T) {

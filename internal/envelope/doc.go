@@ -31,6 +31,7 @@
 //	opening      unwrap, MAC and store good          open (AccountOpened)
 //	opening      denied, or no answer                revoked (AccountRevoked)
 //	opening      keyring or store fails to verify    quarantined
+//	opening      audit log or disk refuses           as before; the next Acquire tries again
 //	open         probe confirmed                     open
 //	open         probe unanswered                    grace (GraceStarted); draining when Grace is 0
 //	open, grace  probe denied                        draining
@@ -42,6 +43,8 @@
 //	revoked      probe denied or unanswered          revoked; the next probe is later
 //	quarantined  (an operator repairs, and restarts) sealed
 //	any          Delete                              gone: the keyring is overwritten, then removed
+//
+// Protect on a draining account waits until it is locked; on a revoked one it opens.
 //
 // A re-wrap (a newer version of the key, or Protect) is no state: the account serves all the while.
 // The old wrapping is replaced only after the new one was unwrapped again.

@@ -3,11 +3,14 @@ package envelope
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/latchkey-db/latchkey/internal/audit"
 	"github.com/latchkey-db/latchkey/internal/secret"
+	"github.com/latchkey-db/latchkey/internal/store"
 )
 
 // The operations that this package records.
@@ -142,6 +145,9 @@ func (a *account) start(ctx context.Context, ak *secret.Bytes) error {
 	db, err := a.k.openStore(a, keys)
 	if err != nil {
 		keys.wipe()
+		if passing(err) {
+			return err
+		}
 		return &damaged{err}
 	}
 	if !a.install(ring, keys, db) {
@@ -159,6 +165,13 @@ func (a *account) beginOpening() (restored bool) {
 	restored = a.state == StateRevoked
 	a.enter(StateOpening)
 	return restored
+}
+
+// passing reports whether an error of the operating system, such as a full disk, kept the store from
+// opening: another attempt may succeed. A file that is missing will stay missing.
+func passing(err error) bool {
+	var errno syscall.Errno
+	return errors.As(err, &errno) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, store.ErrPoisoned)
 }
 
 // damaged wraps what the engine says when it cannot open a store whose keys are right.

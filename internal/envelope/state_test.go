@@ -75,6 +75,7 @@ func TestTransitions(t *testing.T) {
 			w.hint()
 			time.Sleep(5 * time.Minute)
 			w.kek.fail(nil)
+			time.Sleep(minBackoff) // the last probe may have been a moment ago
 			w.want("a", "k", "v")
 		}, StateOpen, "AccountRevoked AccountRestored"},
 		{"revoked, still denied", func(w *world) { w.kek.fail(refusal); w.hint(); time.Sleep(time.Hour) }, StateRevoked, "AccountRevoked"},
