@@ -41,6 +41,7 @@ func writeOpen(t *testing.T, fs vfs.FS, name string) {
 // file that was not closed may lose its last two records: no later one vouches for the last, and a
 // record is bound to the tag before it.
 func TestEveryBit(t *testing.T) {
+	t.Parallel()
 	whole := bytes.Join(chunks(), nil)
 	first := len(chunks()[0])
 	for _, name := range names {
@@ -56,7 +57,7 @@ func TestEveryBit(t *testing.T) {
 			original := raw(t, base, name)
 			for i := range original {
 				bit := i % 8
-				if i < 200 || i > len(original)-60 {
+				if i < 180 || i > len(original)-60 {
 					bit = -1
 				}
 				for b := range 8 {
@@ -84,6 +85,7 @@ func TestEveryBit(t *testing.T) {
 // TestEveryLength cuts and extends files. A cut block file is refused; a cut record file ends at a
 // record's end, like after a crash.
 func TestEveryLength(t *testing.T) {
+	t.Parallel()
 	ends := []int{0}
 	for _, c := range chunks() {
 		ends = append(ends, ends[len(ends)-1]+len(c))
@@ -118,6 +120,7 @@ func TestEveryLength(t *testing.T) {
 
 // TestCutLogWithSuccessor: the engine closes a log before it makes the next one.
 func TestCutLogWithSuccessor(t *testing.T) {
+	t.Parallel()
 	base := vfs.NewMem()
 	fs := seal(t, base, nil)
 	write(t, fs, "/000004.log", chunks()...)
@@ -238,6 +241,7 @@ func contents(fs vfs.FS, dir string) (map[string]string, error) {
 // TestDamagedStore changes bytes of every file of a cleanly closed store. It opens with the exact
 // content or not at all.
 func TestDamagedStore(t *testing.T) {
+	t.Parallel()
 	base := vfs.NewCrashableMem()
 	model := fill(t, seal(t, base, nil), rand.New(rand.NewPCG(1, 1)), 60)
 	files, err := base.List("db")

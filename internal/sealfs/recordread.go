@@ -90,7 +90,8 @@ func (f *recordReader) checkSuccessor(name string, want role) error {
 
 // scan authenticates the records up to the closing ones, or to the first bad one.
 func (f *recordReader) scan(physical int64) error {
-	in := bufio.NewReaderSize(io.NewSectionReader(f.base, headerSize, physical-headerSize), 64<<10)
+	body := io.NewSectionReader(f.base, headerSize, physical-headerSize)
+	in := bufio.NewReaderSize(body, int(min(64<<10, max(body.Size(), recordOverhead))))
 	b := borrow()
 	defer b.giveBack()
 	prev := f.mac
@@ -175,7 +176,7 @@ func (f *recordReader) judge(physical int64) error {
 	bad := f.records()
 	b := borrow()
 	defer b.giveBack()
-	window := make([]byte, judgeWindow)
+	window := make([]byte, min(judgeWindow, physical-f.end))
 	budget := judgeBudget * (physical - f.end)
 	for at := f.end; at+recordOverhead <= physical; at += judgeWindow - recordHeaderSize + 1 {
 		n, err := f.base.ReadAt(window, at)
