@@ -141,7 +141,7 @@ func TestConcurrentRecordsShareSyncs(t *testing.T) {
 		}
 		return nil
 	})
-	fs := errorfs.Wrap(vfs.Default, counted)
+	fs := errorfs.Wrap(sealed(t, vfs.Default), counted)
 	dir := t.TempDir()
 	l, err := audit.Open(audit.Options{FS: fs, Dir: dir, SegmentBytes: 40 << 10})
 	if err != nil {
@@ -156,6 +156,11 @@ func TestConcurrentRecordsShareSyncs(t *testing.T) {
 				}
 			}
 		})
+	}
+	for range 20 { // a reader next to the writers
+		if _, err := audit.Verify(fs, dir); err != nil {
+			t.Errorf("while writing: %v", err)
+		}
 	}
 	wg.Wait()
 	if err := l.Close(); err != nil {
