@@ -52,7 +52,9 @@ func (w *world) Record(_ context.Context, e audit.Event) error {
 	return w.noAudit
 }
 
-func (w *world) Create(_ context.Context, id, key, who string) error { return w.Protect(context.TODO(), id, key, who) }
+func (w *world) Create(_ context.Context, id, key, who string) error {
+	return w.Protect(context.TODO(), id, key, who)
+}
 
 func (w *world) Protect(_ context.Context, id, key, who string) error {
 	if w.refuse != nil {

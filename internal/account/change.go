@@ -42,6 +42,9 @@ func (s *Service) Begin(ctx context.Context, c principal.Caller, id uri.Resource
 		a, w, err = s.beginUpdate(rec, ch)
 		return a, w, false, err
 	}
+	if err := s.cfg.RequireGroup(id.ResourceGroup); err != nil {
+		return Account{}, nil, false, err
+	}
 	a, w, err = s.beginCreate(id, ch)
 	return a, w, true, err
 }

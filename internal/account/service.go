@@ -64,8 +64,10 @@ type Config struct {
 	Identities Identities
 	Now        func() time.Time // nil means time.Now
 	Log        *slog.Logger     // nil discards
-	// OnDelete is called with the id of an account whose data is gone.
-	OnDelete func(accountID string)
+	// RequireGroup returns a fault when a resource group does not exist; nil accepts all.
+	RequireGroup func(name string) error
+	// OnDelete is called with the storage id and the resource id of an account whose data is gone.
+	OnDelete func(accountID, scope string)
 }
 
 // Service is the set of all accounts. It is safe for concurrent use.
@@ -90,6 +92,9 @@ func Open(ctx context.Context, cfg Config) (*Service, error) {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.RequireGroup == nil {
+		cfg.RequireGroup = func(string) error { return nil }
 	}
 	s := &Service{
 		cfg: cfg, records: store.NewTable[record](cfg.DB, "account/accounts"),
@@ -167,7 +172,7 @@ func (s *Service) erase(ctx context.Context, rec *record) error {
 	}
 	s.forget(rec)
 	if s.cfg.OnDelete != nil {
-		s.cfg.OnDelete(rec.ID)
+		s.cfg.OnDelete(rec.ID, rec.ResourceID().String())
 	}
 	return nil
 }
@@ -245,6 +250,16 @@ func (s *Service) Get(ctx context.Context, c principal.Caller, id uri.ResourceID
 	if err := s.guard(ctx, c, "read", id); err != nil {
 		return Account{}, err
 	}
+	rec, err := s.find(id)
+	if err != nil {
+		return Account{}, err
+	}
+	return rec.clone().Account, nil
+}
+
+// At returns the account with the resource id, without asking for a right: for who authorises what is
+// done inside the account.
+func (s *Service) At(id uri.ResourceID) (Account, error) {
 	rec, err := s.find(id)
 	if err != nil {
 		return Account{}, err
