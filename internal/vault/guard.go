@@ -1,0 +1,234 @@
+package vault
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/latchkey-db/latchkey/internal/audit"
+	"github.com/latchkey-db/latchkey/internal/fault"
+	"github.com/latchkey-db/latchkey/internal/naming"
+	"github.com/latchkey-db/latchkey/internal/principal"
+)
+
+// request is an operation on keys from its decision to its record in the audit log.
+type request struct {
+	s       *Service
+	ctx     context.Context
+	caller  principal.Caller
+	need    permission
+	vault   Vault
+	key     string
+	version string
+	started time.Time
+}
+
+// guard is the first line of every method on keys: firewall, form of the request, right. Refusals are
+// recorded here; so is the permission of a change. The caller ends the request with done. key is ""
+// for operations on all keys; form are the findings about the rest of the request.
+func (s *Service) guard(ctx context.Context, c principal.Caller, vault, key string, need permission, form ...error) (*request, error) {
+	v, err := s.live(vault)
+	if err != nil {
+		return nil, err
+	}
+	r := &request{s: s, ctx: ctx, caller: c, need: need, vault: v, key: key, started: s.cfg.Now()}
+	if err := s.decide(r, form); err != nil {
+		return nil, r.record(audit.Denied, err)
+	}
+	if need.change {
+		return r, r.record(audit.Allowed, nil)
+	}
+	return r, nil
+}
+
+func (s *Service) decide(r *request, form []error) error {
+	if err := s.firewall(r.caller, r.vault); err != nil {
+		return err
+	}
+	for _, err := range append([]error{checkName(r.key)}, form...) {
+		if err != nil {
+			return err
+		}
+	}
+	return s.allowed(r)
+}
+
+// done records the outcome of an operation and returns err. A record that cannot be written is itself
+// the error: no result without a record.
+func (r *request) done(err error) error {
+	if err != nil {
+		return r.record(audit.Failed, err)
+	}
+	return r.record(audit.Succeeded, nil)
+}
+
+// record writes the event and returns cause, or the log's own error.
+func (r *request) record(o audit.Outcome, cause error) error {
+	now := r.s.cfg.Now()
+	e := audit.Event{
+		Time: now, Operation: r.need.operation, Resource: r.resource(), Outcome: o, Version: r.version,
+		Principal: r.caller.ObjectID, AppID: r.caller.AppID, Caller: r.caller.Label(), Address: r.caller.Address,
+		Request: r.caller.Request, Micros: now.Sub(r.started).Microseconds(),
+	}
+	if cause != nil {
+		e.Reason = "InternalServerError"
+		if f := fault.As(cause); f != nil {
+			e.Reason = f.Reason
+		}
+	}
+	if err := r.s.cfg.Audit.Record(r.ctx, e); err != nil {
+		return err
+	}
+	return cause
+}
+
+// resource is the key id with its version, or the vault's address.
+func (r *request) resource() string {
+	id := naming.From(r.ctx).VaultURI(r.vault.Name)
+	if r.key == "" {
+		return id
+	}
+	id += "keys/" + r.key
+	if r.version != "" {
+		id += "/" + r.version
+	}
+	return id
+}
+
+// Admit answers whether the vault exists and its firewall lets the caller in. A face asks it before it
+// reads what the request says; methods on keys ask again.
+func (s *Service) Admit(ctx context.Context, c principal.Caller, vault string) error {
+	v, err := s.live(vault)
+	if err != nil {
+		return err
+	}
+	if err := s.firewall(c, v); err != nil {
+		r := &request{s: s, ctx: ctx, caller: c, vault: v, need: permission{operation: "VaultAccess"}, started: s.cfg.Now()}
+		return r.record(audit.Denied, err)
+	}
+	return nil
+}
+
+// Exists returns a fault VaultNotFound for a name that is no live vault's. It tells no more than a
+// lookup of the vault's host name would, so it asks for no right.
+func (s *Service) Exists(vault string) error {
+	_, err := s.live(vault)
+	return err
+}
+
+// firewall applies publicNetworkAccess and networkAcls to the caller's address.
+func (s *Service) firewall(c principal.Caller, v Vault) error {
+	if c.Door == principal.Platform || v.admits(c.Address) {
+		return nil
+	}
+	if (v.Network == nil || strings.EqualFold(v.Network.Bypass, "AzureServices")) && s.cfg.Trusted(c) {
+		return nil
+	}
+	if v.closed() {
+		return fault.New(fault.Denied, "ForbiddenByFirewall",
+			"Public network access is disabled and request is not from a trusted service nor via an approved private link.\r\nCaller: %s\r\nVault: %s", sentence(c), v.describe())
+	}
+	return fault.New(fault.Denied, "ForbiddenByFirewall",
+		"Client address is not authorized and caller is not a trusted service.\r\nClient address: %s\r\nCaller: %s\r\nVault: %s",
+		c.Address, sentence(c), v.describe())
+}
+
+// closed reports whether nobody may come in from a public network.
+func (v Vault) closed() bool { return strings.EqualFold(v.PublicAccess, "Disabled") }
+
+// admits reports whether the firewall lets an address in, whoever is there.
+func (v Vault) admits(address string) bool {
+	switch {
+	case v.closed():
+		return false
+	case v.Network == nil || !strings.EqualFold(v.Network.DefaultAction, "Deny"):
+		return true
+	}
+	addr, err := netip.ParseAddr(address)
+	if err != nil {
+		return false
+	}
+	for _, rule := range v.Network.IPRules {
+		if p, err := parsePrefix(rule); err == nil && p.Contains(addr.Unmap()) {
+			return true
+		}
+	}
+	return false
+}
+
+// parsePrefix reads an address or a prefix.
+func parsePrefix(rule string) (netip.Prefix, error) {
+	if strings.Contains(rule, "/") {
+		return netip.ParsePrefix(rule)
+	}
+	addr, err := netip.ParseAddr(rule)
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	return addr.Prefix(addr.BitLen())
+}
+
+// allowed applies the vault's permission model. Only callers from the data plane's door have rights here.
+func (s *Service) allowed(r *request) error {
+	switch {
+	case r.caller.Door == principal.Platform:
+		return nil
+	case r.caller.Door == principal.VaultData && r.vault.RBAC:
+		return s.byRole(r)
+	case r.caller.Door == principal.VaultData && r.vault.grants(r.caller, r.need):
+		return nil
+	}
+	return byPolicy(r.caller, r.need, r.vault)
+}
+
+// grants reports whether an access policy gives the caller a permission.
+func (v Vault) grants(c principal.Caller, need permission) bool {
+	for _, p := range v.Policies {
+		if strings.EqualFold(p.TenantID, v.TenantID) && p.covers(c) && p.Permissions.hasKey(need) {
+			return true
+		}
+	}
+	return false
+}
+
+// covers reports whether a policy is about the caller. A policy with an application is for users who
+// come through it.
+func (p AccessPolicy) covers(c principal.Caller) bool {
+	if !strings.EqualFold(p.TenantID, c.TenantID) || !c.Is(p.ObjectID) {
+		return false
+	}
+	return p.ApplicationID == "" || c.Kind == principal.User && strings.EqualFold(p.ApplicationID, c.AppID)
+}
+
+// sentence is how the data plane's messages name a caller.
+func sentence(c principal.Caller) string {
+	return "appid=" + c.AppID + ";oid=" + c.ObjectID + ";iss=https://sts.windows.net/" + c.TenantID + "/"
+}
+
+func byPolicy(c principal.Caller, need permission, v Vault) error {
+	return fault.New(fault.Denied, "ForbiddenByPolicy",
+		"The user, group or application 'appid=%s;oid=%s;numgroups=%d;iss=https://sts.windows.net/%s/' does not have keys %s permission on key vault '%s'. For help resolving this issue, please see https://go.microsoft.com/fwlink/?linkid=2125287",
+		c.AppID, c.ObjectID, len(c.Groups), c.TenantID, need.policy, v.describe())
+}
+
+// byRole asks the Authorizer and puts a refusal into the vault's own words.
+func (s *Service) byRole(r *request) error {
+	action, scope := Namespace+"/vaults/"+r.need.action, r.vault.keyScope(r.key)
+	err := s.cfg.Authorizer.AuthorizeData(r.ctx, r.caller, action, scope)
+	if err == nil || fault.KindOf(err) != fault.Denied {
+		return err
+	}
+	lines := []string{
+		"Caller is not authorized to perform action on resource.",
+		"If role assignments, deny assignments or role definitions were changed recently, please observe propagation time.",
+		"Caller: " + sentence(r.caller),
+		"Action: '" + action + "'",
+		"Resource: '" + strings.ToLower(scope) + "'",
+		"Assignment: (not found)",
+		"DenyAssignmentId: null",
+		"DecisionReason: 'DeniedWithNoValidRBAC' ",
+		"Vault: " + r.vault.describe(),
+	}
+	return fault.New(fault.Denied, "ForbiddenByRbac", "%s", strings.Join(lines, "\r\n")).Because(err)
+}
