@@ -110,11 +110,11 @@ func (s *Service) Admit(ctx context.Context, c principal.Caller, vault string) e
 	return nil
 }
 
-// Exists returns a fault VaultNotFound for a name that is no live vault's. It tells no more than a
-// lookup of the vault's host name would, so it asks for no right.
-func (s *Service) Exists(vault string) error {
-	_, err := s.live(vault)
-	return err
+// Location returns where a live vault is, or a fault VaultNotFound. It tells no more than a lookup of
+// the vault's host name would, so it asks for no right.
+func (s *Service) Location(vault string) (string, error) {
+	v, err := s.live(vault)
+	return v.Location, err
 }
 
 // firewall applies publicNetworkAccess and networkAcls to the caller's address.
