@@ -85,6 +85,7 @@ type Account struct {
 // Identity is the account's managed identity.
 type Identity struct {
 	Type        string // None or SystemAssigned
+	TenantID    string
 	PrincipalID string
 	ClientID    string
 }

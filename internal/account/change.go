@@ -228,7 +228,7 @@ func (s *Service) applyIdentity(ctx context.Context, rec *record, ch Change) err
 	if err != nil {
 		return err
 	}
-	rec.Identity = Identity{Type: "SystemAssigned", PrincipalID: oid, ClientID: cid}
+	rec.Identity = Identity{Type: "SystemAssigned", TenantID: s.cfg.Identities.TenantID(), PrincipalID: oid, ClientID: cid}
 	return nil
 }
 

@@ -20,3 +20,16 @@ func (s *Service) DeleteNow(ctx context.Context, c principal.Caller, id uri.Reso
 	_, err = work(ctx)
 	return true, err
 }
+
+// HasIdentity reports whether an object id is the managed identity of an account.
+func (s *Service) HasIdentity(objectID string) bool {
+	if objectID == "" {
+		return false
+	}
+	for _, rec := range s.snapshot() {
+		if rec.Identity.PrincipalID == objectID {
+			return true
+		}
+	}
+	return false
+}

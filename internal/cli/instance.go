@@ -114,19 +114,15 @@ func alive(pid int) bool {
 // checkReady asks the server itself. The root certificate in the data directory proves that the
 // answer is this server's, whatever process has its port by now.
 func (i *instance) checkReady(ctx context.Context) error {
-	root, err := os.ReadFile(filepath.Join(i.dir, caFile))
+	roots, err := i.roots()
 	if err != nil {
 		return err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(root) {
-		return fmt.Errorf("%s holds no certificate", caFile)
 	}
 	t := &http.Transport{
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, i.Addresses.Front)
 		},
-		TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
+		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 	}
 	defer t.CloseIdleConnections()
 	resp, err := (&http.Client{Transport: t, Timeout: 10 * time.Second}).Do(readyRequest(ctx))
@@ -138,6 +134,19 @@ func (i *instance) checkReady(ctx context.Context) error {
 		return errors.New("the server runs but is not ready")
 	}
 	return nil
+}
+
+// roots is the trust in the server's own authority, and in no other.
+func (i *instance) roots() (*x509.CertPool, error) {
+	root, err := os.ReadFile(filepath.Join(i.dir, caFile))
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(root) {
+		return nil, fmt.Errorf("%s holds no certificate", caFile)
+	}
+	return pool, nil
 }
 
 func readyRequest(ctx context.Context) *http.Request {
