@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 
 	"github.com/latchkey-db/latchkey/internal/fault"
@@ -96,9 +97,10 @@ func Decode(body []byte, v any) error {
 	return nil
 }
 
-// WriteJSON answers with v as JSON.
+// WriteJSON answers with v as JSON. Bytes that are no UTF-8, which a message may echo from a request,
+// become replacement characters.
 func WriteJSON(w http.ResponseWriter, status int, v any) {
-	body, err := json.Marshal(v, json.Deterministic(true))
+	body, err := json.Marshal(v, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
 	if err != nil { // a type of ours that cannot be encoded: a defect that tests must find
 		http.Error(w, `{"error":{"code":"InternalServerError","message":"The answer could not be encoded."}}`, http.StatusInternalServerError)
 		return
