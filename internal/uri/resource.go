@@ -120,18 +120,36 @@ func take(parts []string, keyword string, into *string) []string {
 }
 
 // SplitExtension cuts a path at its last "/providers/": what stands before is the scope, what
-// follows (the namespace first) is the extension resource. ok is false when there is no scope before it.
+// follows (the namespace first) is the extension resource. ok is false when there is none.
 func SplitExtension(path string) (scope, extension string, ok bool) {
-	i := strings.LastIndex(strings.ToLower(path), "/providers/")
-	if i < 0 {
-		return path, "", false
+	const mark = "/providers/"
+	for i := len(path) - len(mark); i >= 0; i-- {
+		if strings.EqualFold(path[i:i+len(mark)], mark) {
+			return path[:i], strings.Trim(path[i+len(mark):], "/"), true
+		}
 	}
-	return path[:i], strings.Trim(path[i+len("/providers/"):], "/"), true
+	return path, "", false
 }
 
 // Within reports whether child is scope or lies below it. Both are resource ids or scopes; "/" holds
 // everything. Case does not matter.
 func Within(child, scope string) bool {
-	c, s := strings.ToLower(strings.Trim(child, "/")), strings.ToLower(strings.Trim(scope, "/"))
-	return s == "" || c == s || strings.HasPrefix(c, s+"/")
+	_, ok := Below(child, scope)
+	return ok
+}
+
+// Below returns what of child is left below scope, without a leading slash. ok is as in [Within].
+func Below(child, scope string) (rest string, ok bool) {
+	rest = strings.Trim(child, "/")
+	scope = strings.Trim(scope, "/")
+	if scope == "" {
+		return rest, true
+	}
+	for want := range strings.SplitSeq(scope, "/") {
+		var have string
+		if have, rest, _ = strings.Cut(rest, "/"); !strings.EqualFold(have, want) {
+			return "", false
+		}
+	}
+	return rest, true
 }
