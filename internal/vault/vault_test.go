@@ -1,0 +1,766 @@
+package vault_test
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/latchkey-db/latchkey/internal/audit"
+	"github.com/latchkey-db/latchkey/internal/fault"
+	"github.com/latchkey-db/latchkey/internal/principal"
+	"github.com/latchkey-db/latchkey/internal/store"
+	"github.com/latchkey-db/latchkey/internal/uri"
+	"github.com/latchkey-db/latchkey/internal/vault"
+)
+
+const (
+	tenant = "11111111-1111-1111-1111-111111111111"
+	subID  = "22222222-2222-2222-2222-222222222222"
+	alice  = "aaaaaaaa-0000-0000-0000-000000000001"
+	team   = "aaaaaaaa-0000-0000-0000-000000000002"
+	appID  = "aaaaaaaa-0000-0000-0000-000000000003"
+)
+
+// world is a vault service among fakes that can be told to fail.
+type world struct {
+	t       testing.TB
+	fs      *vfs.MemFS
+	db      *store.Store
+	svc     *vault.Service
+	now     time.Time
+	denied  map[string]bool // actions and data actions that the authorizer refuses
+	asked   []string        // "action scope"
+	trusted bool
+	noAudit error
+
+	mu      sync.Mutex
+	audited []audit.Event
+	changes []string
+	gone    []string
+}
+
+func (w *world) Authorize(_ context.Context, c principal.Caller, action, scope string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.asked = append(w.asked, action+" "+scope)
+	if w.denied[action] && c.Door != principal.Platform {
+		return fault.New(fault.Denied, "AuthorizationFailed", "no %s over %s", action, scope)
+	}
+	return nil
+}
+
+func (w *world) AuthorizeData(ctx context.Context, c principal.Caller, action, scope string) error {
+	return w.Authorize(ctx, c, "data "+action, scope)
+}
+
+func (w *world) Record(_ context.Context, e audit.Event) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.audited = append(w.audited, e)
+	return w.noAudit
+}
+
+func (w *world) last() audit.Event {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.audited[len(w.audited)-1]
+}
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	w := &world{t: t, fs: vfs.NewMem(), now: time.Unix(1_800_000_000, 0).UTC(), denied: map[string]bool{}}
+	w.open()
+	t.Cleanup(func() { _ = w.db.Close() })
+	return w
+}
+
+// open opens the store and the service on it, as a start of the server does.
+func (w *world) open() {
+	w.t.Helper()
+	var err error
+	if w.db, err = store.Open("control", store.Options{FS: w.fs}); err != nil {
+		w.t.Fatal(err)
+	}
+	w.svc, err = vault.Open(vault.Config{
+		DB: w.db, Audit: w, Authorizer: w, Now: func() time.Time { return w.now },
+		Trusted: func(principal.Caller) bool { return w.trusted },
+		RequireGroup: func(name string) error {
+			if name == "nogroup" {
+				return fault.New(fault.NotFound, "ResourceGroupNotFound", "no group")
+			}
+			return nil
+		},
+		OnChange: func(v, k string) {
+			if _, _, err := w.svc.Keys(context.Background(), principal.Server("test"), v, vault.Page{}); err != nil && fault.KindOf(err) == fault.Internal {
+				w.t.Errorf("a look from OnChange: %v", err) // it must not be called with a lock held
+			}
+			w.changes = append(w.changes, v+"/"+k)
+		},
+		OnDelete: func(scope string) error { w.gone = append(w.gone, scope); return nil },
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+var (
+	manager = principal.Caller{Door: principal.Management, Kind: principal.User, TenantID: tenant, ObjectID: alice, Name: "alice@latchkey", Address: "127.0.0.1"}
+	user    = principal.Caller{Door: principal.VaultData, Kind: principal.User, TenantID: tenant, ObjectID: alice, AppID: appID, Name: "alice@latchkey", Groups: []string{team}, Address: "127.0.0.1"}
+	ctx     = context.Background()
+)
+
+func id(group, name string) uri.ResourceID {
+	return uri.ResourceID{Subscription: subID, ResourceGroup: group, Provider: vault.Namespace}.Child("vaults", name)
+}
+
+func ptr[T any](v T) *T { return &v }
+
+func policy(objectID string, keys ...string) vault.AccessPolicy {
+	return vault.AccessPolicy{TenantID: tenant, ObjectID: objectID, Permissions: vault.Permissions{Keys: keys}}
+}
+
+func spec(policies ...vault.AccessPolicy) vault.Spec {
+	return vault.Spec{Location: "East US", TenantID: tenant, SKU: "standard", Policies: append([]vault.AccessPolicy{}, policies...)}
+}
+
+func (w *world) put(name string, s vault.Spec) vault.Vault {
+	w.t.Helper()
+	v, _, err := w.svc.PutVault(ctx, manager, id("rg", name), s)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return v
+}
+
+var testKey = sync.OnceValue(func() *rsa.PrivateKey {
+	k, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return k
+})
+
+// key imports a key without the cost of generating one.
+func (w *world) key(v, name string) vault.Key {
+	w.t.Helper()
+	k, err := w.svc.ImportKey(ctx, principal.Server("test"), v, name, vault.KeySpec{KTY: "RSA"}, testKey())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return k
+}
+
+// want checks that err is a fault of the reason, or nil for "".
+func want(t testing.TB, err error, reason string) {
+	t.Helper()
+	if reason == "" && err != nil || reason != "" && !fault.Is(err, reason) {
+		t.Errorf("got %v, want %q", err, reason)
+	}
+}
+
+// everyPermission are the operations by the policy permission that each needs.
+func (w *world) operations() map[string]func(c principal.Caller) error {
+	crypt := func(op vault.Operation, in vault.Input) func(principal.Caller) error {
+		return func(c principal.Caller) error {
+			_, err := w.svc.Crypt(ctx, c, "kv1", "k1", "", op, in)
+			return err
+		}
+	}
+	plain := vault.Input{Algorithm: "RSA-OAEP-256", Value: []byte("x")}
+	wrapped, err := w.svc.Crypt(ctx, principal.Server("test"), "kv1", "k1", "", vault.Wrap, plain)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	sealed := vault.Input{Algorithm: "RSA-OAEP-256", Value: wrapped.Value}
+	digest := vault.Input{Algorithm: "RS256", Value: make([]byte, 32), Digest: make([]byte, 32)}
+	return map[string]func(principal.Caller) error{
+		"get":  func(c principal.Caller) error { _, err := w.svc.Key(ctx, c, "kv1", "k1", ""); return err },
+		"list": func(c principal.Caller) error { _, _, err := w.svc.Keys(ctx, c, "kv1", vault.Page{}); return err },
+		"create": func(c principal.Caller) error {
+			_, err := w.svc.CreateKey(ctx, c, "kv1", "k1", vault.KeySpec{KTY: "RSA"})
+			return err
+		},
+		"import": func(c principal.Caller) error {
+			_, err := w.svc.ImportKey(ctx, c, "kv1", "k1", vault.KeySpec{KTY: "RSA"}, testKey())
+			return err
+		},
+		"update": func(c principal.Caller) error {
+			_, err := w.svc.UpdateKey(ctx, c, "kv1", "k1", "", vault.KeySpec{})
+			return err
+		},
+		"rotate":  func(c principal.Caller) error { _, err := w.svc.RotateKey(ctx, c, "kv1", "k1"); return err },
+		"delete":  func(c principal.Caller) error { _, err := w.svc.DeleteKey(ctx, c, "kv1", "absent"); return err },
+		"recover": func(c principal.Caller) error { _, err := w.svc.RecoverKey(ctx, c, "kv1", "absent"); return err },
+		"purge":   func(c principal.Caller) error { return w.svc.PurgeKey(ctx, c, "kv1", "absent") },
+		"encrypt": crypt(vault.Encrypt, plain), "wrapKey": crypt(vault.Wrap, plain),
+		"decrypt": crypt(vault.Decrypt, sealed), "unwrapKey": crypt(vault.Unwrap, sealed),
+		"sign": crypt(vault.Sign, digest), "verify": crypt(vault.Verify, digest),
+	}
+}
+
+// TestPolicyMatrix: every permission opens its own operation and no other; "all" opens all but the
+// ones that have to be named; a missing key looks like a present one to who may not see it.
+func TestPolicyMatrix(t *testing.T) {
+	w := newWorld(t)
+	w.put("kv1", spec())
+	w.key("kv1", "k1")
+	operations := w.operations()
+	grants := map[string][]string{"all": {}}
+	for name := range operations {
+		grants[name] = []string{name}
+		if name != "purge" && name != "rotate" {
+			grants["all"] = append(grants["all"], name)
+		}
+	}
+	for granted, opens := range grants {
+		w.put("kv1", spec(policy(alice, strings.ToUpper(granted))))
+		for name, do := range operations {
+			if name == "create" && granted != "create" && granted != "all" || name == "rotate" && granted != "rotate" {
+				want(t, do(user), "ForbiddenByPolicy") // making keys is slow: only the right one
+				continue
+			}
+			err := do(user)
+			if allowed := strings.Contains(" "+strings.Join(opens, " ")+" ", " "+name+" "); allowed == fault.Is(err, "ForbiddenByPolicy") {
+				t.Errorf("%s with the permission %s: %v", name, granted, err)
+			}
+		}
+	}
+}
+
+// TestRoleMatrix: in RBAC mode the policies are silent and each operation asks for its data action.
+func TestRoleMatrix(t *testing.T) {
+	w := newWorld(t)
+	s := spec(policy(alice, "all"))
+	s.RBAC = ptr(true)
+	w.put("kv1", s)
+	w.key("kv1", "k1")
+	actions := map[string]string{"get": "keys/read", "list": "keys/read", "delete": "keys/delete", "wrapKey": "keys/wrap/action", "unwrapKey": "keys/unwrap/action"}
+	for name, do := range w.operations() {
+		action := actions[name]
+		if action == "" {
+			action = "keys/" + name + "/action"
+		}
+		full := "data Microsoft.KeyVault/vaults/" + action
+		w.denied[full] = true
+		err := do(user)
+		want(t, err, "ForbiddenByRbac")
+		if m := fault.As(err); m == nil || !strings.Contains(m.Message, "Action: 'Microsoft.KeyVault/vaults/"+action+"'\r\nResource: '/subscriptions/"+subID+"/resourcegroups/rg/providers/microsoft.keyvault/vaults/kv1") {
+			t.Errorf("%s: the message does not name action and scope: %v", name, err)
+		}
+		delete(w.denied, full)
+		if err := do(user); fault.KindOf(err) == fault.Denied {
+			t.Errorf("%s with its role: %v", name, err)
+		}
+	}
+}
+
+// TestGrantees: whom a policy is about.
+func TestGrantees(t *testing.T) {
+	app := user
+	app.Kind, app.Groups = principal.ServicePrincipal, nil
+	other := user
+	other.ObjectID, other.Groups = "aaaaaaaa-0000-0000-0000-00000000000f", nil
+	foreign := user
+	foreign.TenantID = subID
+	wrongDoor := user
+	wrongDoor.Door = principal.Management
+	compound := policy(alice, "get")
+	compound.ApplicationID = strings.ToUpper(appID)
+	elsewhere := policy(alice, "get")
+	elsewhere.ApplicationID = subID
+	foreignPolicy := policy(alice, "get")
+	foreignPolicy.TenantID = subID
+	for _, row := range []struct {
+		name   string
+		policy vault.AccessPolicy
+		caller principal.Caller
+		reason string
+	}{
+		{"itself", policy(alice, "get"), user, ""},
+		{"itself, upper case", policy(strings.ToUpper(alice), "Get"), user, ""},
+		{"a group", policy(team, "get"), user, ""},
+		{"somebody else", policy(alice, "get"), other, "ForbiddenByPolicy"},
+		{"user and application", compound, user, ""},
+		{"user and another application", elsewhere, user, "ForbiddenByPolicy"},
+		{"application as itself in a compound grant", compound, app, "ForbiddenByPolicy"},
+		{"caller of another tenant", policy(alice, "get"), foreign, "ForbiddenByPolicy"},
+		{"policy for another tenant", foreignPolicy, foreign, "ForbiddenByPolicy"},
+		{"another door", policy(alice, "get"), wrongDoor, "ForbiddenByPolicy"},
+		{"nobody", policy(alice), user, "ForbiddenByPolicy"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.put("kv1", spec(row.policy))
+			w.key("kv1", "k1")
+			_, err := w.svc.Key(ctx, row.caller, "KV1", "K1", "")
+			want(t, err, row.reason)
+			if e := w.last(); row.reason != "" && (e.Outcome != audit.Denied || e.Reason != row.reason || e.Operation != "KeyGet") {
+				t.Errorf("audit: %+v", e)
+			}
+		})
+	}
+}
+
+// TestAttributes: which operations each state of a key lets through.
+func TestAttributes(t *testing.T) {
+	past, future := int64(1_700_000_000), int64(1_900_000_000)
+	makes, opens := []string{"encrypt", "wrapKey", "sign"}, []string{"decrypt", "unwrapKey", "verify"}
+	for _, row := range []struct {
+		name   string
+		change vault.KeySpec
+		makes  string
+		opens  string
+	}{
+		{"plain", vault.KeySpec{}, "", ""},
+		{"valid", vault.KeySpec{NotBefore: &past, Expires: &future}, "", ""},
+		{"disabled", vault.KeySpec{Enabled: ptr(false)}, "KeyDisabled", "KeyDisabled"},
+		{"not yet valid", vault.KeySpec{NotBefore: &future}, "KeyNotYetValid", ""},
+		{"expired", vault.KeySpec{Expires: &past}, "KeyExpired", ""},
+		{"expires now", vault.KeySpec{Expires: ptr(int64(1_800_000_000))}, "KeyExpired", ""},
+		{"no operations", vault.KeySpec{Ops: []string{}}, "KeyOperationForbidden", "KeyOperationForbidden"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.put("kv1", spec(policy(alice, "all")))
+			w.key("kv1", "k1")
+			operations := w.operations()
+			if _, err := w.svc.UpdateKey(ctx, user, "kv1", "k1", "", row.change); err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range makes {
+				want(t, operations[name](user), row.makes)
+			}
+			for _, name := range opens {
+				want(t, operations[name](user), row.opens)
+			}
+			want(t, operations["get"](user), "")
+			want(t, operations["update"](user), "")
+		})
+	}
+}
+
+// TestKeyLife: versions, deletion, recovery, purge, and that a start of the server changes nothing.
+func TestKeyLife(t *testing.T) {
+	w := newWorld(t)
+	w.put("kv1", spec(policy(alice, "all", "purge", "rotate")))
+	first, err := w.svc.CreateKey(ctx, user, "kv1", "Key-1", vault.KeySpec{KTY: "RSA", Ops: []string{"wrapKey", "unwrapKey"}, Tags: map[string]string{"a": "b"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrapped, err := w.svc.Crypt(ctx, user, "kv1", "key-1", "", vault.Wrap, vault.Input{Algorithm: "RSA-OAEP-256", Value: []byte("secret")})
+	if err != nil || wrapped.Version != first.Version {
+		t.Fatalf("%v %v", wrapped, err)
+	}
+	second, err := w.svc.RotateKey(ctx, user, "kv1", "KEY-1")
+	if err != nil || second.Version == first.Version || second.Tags["a"] != "b" || len(second.Ops) != 2 || second.Name != "Key-1" {
+		t.Fatalf("rotated: %+v %v", second, err)
+	}
+	_ = w.db.Close()
+	w.open()
+	unwrap := func(version string) (string, error) {
+		r, err := w.svc.Crypt(ctx, user, "kv1", "key-1", version, vault.Unwrap, vault.Input{Algorithm: "RSA-OAEP-256", Value: wrapped.Value})
+		return string(r.Value), err
+	}
+	if s, err := unwrap(first.Version); s != "secret" || err != nil {
+		t.Fatalf("the old version: %q %v", s, err)
+	}
+	_, err = unwrap("")
+	want(t, err, "BadParameter") // the current version did not wrap it
+	if e := w.last(); e.Operation != "KeyUnwrap" || e.Outcome != audit.Failed || e.Version != second.Version || e.Reason != "BadParameter" {
+		t.Errorf("audit: %+v", e)
+	}
+
+	deleted, err := w.svc.DeleteKey(ctx, user, "kv1", "key-1")
+	if err != nil || !deleted.Deletion.PurgeAt.Equal(w.now.AddDate(0, 0, 90)) {
+		t.Fatalf("%+v %v", deleted, err)
+	}
+	_, err = unwrap(first.Version)
+	want(t, err, "KeyNotFound")
+	_, err = w.svc.Key(ctx, user, "kv1", "key-1", "")
+	want(t, err, "KeyNotFound")
+	_, err = w.svc.CreateKey(ctx, user, "kv1", "key-1", vault.KeySpec{KTY: "RSA"})
+	want(t, err, "ObjectIsDeletedButRecoverable")
+	_, err = w.svc.ImportKey(ctx, user, "kv1", "key-1", vault.KeySpec{KTY: "RSA"}, testKey())
+	want(t, err, "ObjectIsDeletedButRecoverable")
+	_, err = w.svc.RecoverKey(ctx, user, "kv1", "key-1")
+	want(t, err, "")
+	if s, err := unwrap(first.Version); s != "secret" || err != nil {
+		t.Fatalf("recovered: %q %v", s, err)
+	}
+	want(t, w.svc.PurgeKey(ctx, user, "kv1", "key-1"), "KeyNotFound") // it is not deleted
+	_, err = w.svc.DeleteKey(ctx, user, "kv1", "key-1")
+	want(t, err, "")
+	want(t, w.svc.PurgeKey(ctx, user, "kv1", "key-1"), "")
+	_, err = w.svc.RecoverKey(ctx, user, "kv1", "key-1")
+	want(t, err, "KeyNotFound")
+	if got := w.changes[len(w.changes)-1]; got != "kv1/key-1" {
+		t.Errorf("OnChange: %q", got)
+	}
+}
+
+// TestRetention: what has outlived its retention is absent at once, and its name is free; Sweep erases
+// it from the store.
+func TestRetention(t *testing.T) {
+	w := newWorld(t)
+	s := spec(policy(alice, "all", "purge"))
+	s.RetentionDays, s.PurgeProtect = ptr(7), ptr(true)
+	w.put("kv1", s)
+	if k := w.key("kv1", "k1"); k.RecoveryLevel != "CustomizedRecoverable" || k.RecoverableDays != 7 {
+		t.Errorf("%+v", k)
+	}
+	_, err := w.svc.DeleteKey(ctx, user, "kv1", "k1")
+	want(t, err, "")
+	want(t, w.svc.PurgeKey(ctx, user, "kv1", "k1"), "PurgeProtected")
+	w.now = w.now.AddDate(0, 0, 7).Add(-time.Second)
+	_, err = w.svc.DeletedKey(ctx, user, "kv1", "k1")
+	want(t, err, "")
+	w.now = w.now.Add(time.Second)
+	_, err = w.svc.DeletedKey(ctx, user, "kv1", "k1")
+	want(t, err, "KeyNotFound")
+	if k := w.key("kv1", "k1"); k.Version == "" { // the name is free, and the old versions are gone
+		t.Error("no version")
+	}
+	if all, _, _ := w.svc.KeyVersions(ctx, user, "kv1", "k1", vault.Page{}); len(all) != 1 {
+		t.Errorf("%d versions", len(all))
+	}
+
+	_, err = w.svc.DeleteVault(ctx, manager, id("rg", "kv1"))
+	want(t, err, "")
+	want(t, w.svc.PurgeVault(ctx, manager, subID, "eastus", "kv1"), "MethodNotAllowed")
+	w.now = w.now.AddDate(0, 0, 7)
+	if err := w.svc.Sweep(ctx, w.now); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for range w.db.Scan(store.Range{}, &err) {
+		n++
+	}
+	if n != 0 || err != nil {
+		t.Errorf("%d records are left: %v", n, err)
+	}
+}
+
+// TestFirewall: who may come in.
+func TestFirewall(t *testing.T) {
+	deny := func(bypass string, rules ...string) vault.Spec {
+		s := spec(policy(alice, "all"))
+		s.Network = &vault.NetworkRules{DefaultAction: "Deny", Bypass: bypass, IPRules: rules}
+		return s
+	}
+	disabled := spec(policy(alice, "all"))
+	disabled.PublicAccess = "disabled"
+	disabledNone := deny("None", "127.0.0.1")
+	disabledNone.PublicAccess = "Disabled"
+	for _, row := range []struct {
+		name    string
+		spec    vault.Spec
+		address string
+		trusted bool
+		reason  string
+	}{
+		{"open", spec(policy(alice, "all")), "203.0.113.9", false, ""},
+		{"closed", deny("None"), "127.0.0.1", false, "ForbiddenByFirewall"},
+		{"closed to the trusted too", deny("None"), "127.0.0.1", true, "ForbiddenByFirewall"},
+		{"bypass", deny("AzureServices"), "127.0.0.1", true, ""},
+		{"bypass is for the trusted", deny("AzureServices"), "127.0.0.1", false, "ForbiddenByFirewall"},
+		{"bypass is the default", deny(""), "127.0.0.1", true, ""},
+		{"address", deny("None", "203.0.113.9"), "203.0.113.9", false, ""},
+		{"address in the other family", deny("None", "127.0.0.1"), "::ffff:127.0.0.1", false, ""},
+		{"range", deny("None", "203.0.113.0/24"), "203.0.113.9", false, ""},
+		{"outside the range", deny("None", "203.0.113.0/24"), "203.0.114.9", false, "ForbiddenByFirewall"},
+		{"no address", deny("None", "0.0.0.0/0"), "", false, "ForbiddenByFirewall"},
+		{"no public access", disabled, "127.0.0.1", false, "ForbiddenByFirewall"},
+		{"no public access, rules do not help", disabledNone, "127.0.0.1", false, "ForbiddenByFirewall"},
+		{"no public access, trusted", disabled, "127.0.0.1", true, ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.put("kv1", row.spec)
+			w.key("kv1", "k1")
+			c := user
+			c.Address, w.trusted = row.address, row.trusted
+			want(t, w.svc.Admit(ctx, c, "kv1"), row.reason)
+			_, err := w.svc.Key(ctx, c, "kv1", "no such key, and a bad name", "")
+			if row.reason == "" {
+				want(t, err, "BadParameter")
+			} else {
+				want(t, err, row.reason) // before anything else
+			}
+		})
+	}
+}
+
+// TestVaultLife: creation, deletion, recovery with everything in it, purge; names are global.
+func TestVaultLife(t *testing.T) {
+	w := newWorld(t)
+	v, created, err := w.svc.PutVault(ctx, manager, id("rg", "Kv-1"), spec(policy(alice, "all")))
+	if err != nil || !created || v.RetentionDays != 90 || v.Location != "eastus" || v.RecoveryLevel() != "Recoverable+Purgeable" {
+		t.Fatalf("%+v %v %v", v, created, err)
+	}
+	w.key("kv-1", "k1")
+	_, created, err = w.svc.PutVault(ctx, manager, id("RG", "KV-1"), spec(policy(alice, "get")))
+	if err != nil || created {
+		t.Fatalf("the same vault in another case: %v %v", created, err)
+	}
+	_, _, err = w.svc.PutVault(ctx, manager, id("other", "kv-1"), spec())
+	want(t, err, "VaultAlreadyExists")
+	_, err = w.svc.Vault(ctx, manager, id("other", "kv-1"))
+	want(t, err, "ResourceNotFound")
+	_, err = w.svc.Vault(ctx, manager, id("nogroup", "kv-1"))
+	want(t, err, "ResourceGroupNotFound")
+	recover := spec()
+	recover.Recover = true
+	_, _, err = w.svc.PutVault(ctx, manager, id("rg", "kv-2"), recover)
+	want(t, err, "SoftDeletedVaultDoesNotExist")
+
+	existed, err := w.svc.DeleteVault(ctx, manager, id("rg", "kv-1"))
+	if !existed || err != nil || len(w.gone) != 1 {
+		t.Fatal(existed, err, w.gone)
+	}
+	existed, err = w.svc.DeleteVault(ctx, manager, id("rg", "kv-1"))
+	if existed || err != nil {
+		t.Fatal(existed, err)
+	}
+	_, err = w.svc.Key(ctx, user, "kv-1", "k1", "")
+	want(t, err, "VaultNotFound")
+	_, _, err = w.svc.PutVault(ctx, manager, id("rg", "kv-1"), spec())
+	want(t, err, "ConflictError")
+	if reason, _, _ := w.svc.NameAvailable(ctx, manager, subID, "kV-1"); reason != "AlreadyExists" {
+		t.Errorf("%q", reason)
+	}
+	_ = w.db.Close()
+	w.open()
+	back, _, err := w.svc.PutVault(ctx, manager, id("rg", "kv-1"), recover)
+	if err != nil || len(back.Policies) != 1 || back.Policies[0].Permissions.Keys[0] != "get" {
+		t.Fatalf("%+v %v", back, err)
+	}
+	_, err = w.svc.Key(ctx, user, "kv-1", "k1", "")
+	want(t, err, "")
+
+	_, err = w.svc.DeleteVault(ctx, manager, id("rg", "kv-1"))
+	want(t, err, "")
+	_, err = w.svc.DeletedVault(ctx, manager, subID, "westus", "kv-1")
+	want(t, err, "DeletedVaultNotFound")
+	_, err = w.svc.DeletedVault(ctx, manager, subID, "East US", "kv-1")
+	want(t, err, "")
+	want(t, w.svc.PurgeVault(ctx, manager, subID, "eastus", "kv-1"), "")
+	want(t, w.svc.PurgeVault(ctx, manager, subID, "eastus", "kv-1"), "DeletedVaultNotFound")
+	w.put("kv-1", spec(policy(alice, "all")))
+	_, err = w.svc.Key(ctx, user, "kv-1", "k1", "")
+	want(t, err, "KeyNotFound")
+}
+
+// TestRefusedVaults: what a vault cannot be, and that a refusal leaves the vault as it was.
+func TestRefusedVaults(t *testing.T) {
+	change := func(edit func(*vault.Spec)) vault.Spec {
+		s := spec()
+		edit(&s)
+		return s
+	}
+	for _, row := range []struct {
+		name   string
+		spec   vault.Spec
+		reason string
+		text   string
+	}{
+		{"location moves", change(func(s *vault.Spec) { s.Location = "westus" }), "InvalidResourceLocation", "already exists in location"},
+		{"retention changes", change(func(s *vault.Spec) { s.RetentionDays = ptr(30) }), "BadRequest", `The property "softDeleteRetentionInDays" has been set already and it can't be modified.`},
+		{"purge protection off", change(func(s *vault.Spec) { s.PurgeProtect = ptr(false) }), "BadRequest", `The property "enablePurgeProtection" cannot be set to false.`},
+		{"soft delete off", change(func(s *vault.Spec) { s.SoftDelete = ptr(false) }), "BadRequest", "enableSoftDelete"},
+		{"unknown permission", spec(policy(alice, "fly")), "BadRequest", "fly"},
+		{"object id", spec(policy("alice", "get")), "BadRequest", "accessPolicies"},
+		{"too many policies", spec(make([]vault.AccessPolicy, 1025)...), "BadRequest", "1024"},
+		{"IP rule", change(func(s *vault.Spec) { s.Network = &vault.NetworkRules{IPRules: []string{"300.1.1.1"}} }), "BadRequest", "300.1.1.1"},
+		{"default action", change(func(s *vault.Spec) { s.Network = &vault.NetworkRules{DefaultAction: "Maybe"} }), "BadRequest", "networkAcls"},
+		{"public access", change(func(s *vault.Spec) { s.PublicAccess = "Perhaps" }), "BadRequest", "publicNetworkAccess"},
+		{"sku", change(func(s *vault.Spec) { s.SKU = "gold" }), "BadRequest", "gold"},
+		{"tenant", change(func(s *vault.Spec) { s.TenantID = "" }), "BadRequest", "tenantId"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := newWorld(t)
+			s := spec(policy(alice, "get"))
+			s.PurgeProtect = ptr(true)
+			before := fmt.Sprintf("%+v", w.put("kv1", s))
+			_, _, err := w.svc.PutVault(ctx, manager, id("rg", "kv1"), row.spec)
+			want(t, err, row.reason)
+			if err != nil && !strings.Contains(err.Error(), row.text) {
+				t.Errorf("%v does not say %q", err, row.text)
+			}
+			if v, _ := w.svc.Vault(ctx, manager, id("rg", "kv1")); fmt.Sprintf("%+v", v) != before {
+				t.Errorf("the vault changed to %+v", v)
+			}
+		})
+	}
+	for _, name := range []string{"", "a", "ab", "1abc", "abc-", "a--b", "with_underscore", "a234567890123456789012345", "a.b"} {
+		_, _, err := newWorld(t).svc.PutVault(ctx, manager, id("rg", name), spec())
+		want(t, err, "VaultNameNotValid")
+	}
+}
+
+// TestPermissionModel: the switch between policies and roles needs the right to give roles.
+func TestPermissionModel(t *testing.T) {
+	w := newWorld(t)
+	w.put("kv1", spec(policy(alice, "all")))
+	w.denied["Microsoft.Authorization/roleAssignments/write"] = true
+	_, err := w.svc.UpdateVault(ctx, manager, id("rg", "kv1"), vault.Spec{RBAC: ptr(true)})
+	want(t, err, "AuthorizationFailed")
+	_, err = w.svc.UpdateVault(ctx, manager, id("rg", "kv1"), vault.Spec{RBAC: ptr(false)})
+	want(t, err, "")
+	delete(w.denied, "Microsoft.Authorization/roleAssignments/write")
+	v, err := w.svc.UpdateVault(ctx, manager, id("rg", "kv1"), vault.Spec{RBAC: ptr(true)})
+	if err != nil || !v.RBAC || len(v.Policies) != 1 {
+		t.Errorf("%+v %v", v, err)
+	}
+}
+
+// TestPolicyChanges: add, replace and remove, entry by entry.
+func TestPolicyChanges(t *testing.T) {
+	for _, row := range []struct {
+		kind  vault.PolicyChange
+		entry vault.AccessPolicy
+		after string
+	}{
+		{vault.AddPolicies, policy(alice, "GET", "wrapKey"), "[get list wrapKey]"},
+		{vault.AddPolicies, policy(team, "get"), "[get list] [get]"},
+		{vault.ReplacePolicies, policy(strings.ToUpper(alice), "sign"), "[sign]"},
+		{vault.RemovePolicies, policy(alice, "LIST"), "[get]"},
+		{vault.RemovePolicies, policy(alice, "list", "get"), ""},
+		{vault.RemovePolicies, policy(alice), ""},
+		{vault.RemovePolicies, policy(team, "get"), "[get list]"},
+	} {
+		w := newWorld(t)
+		w.put("kv1", spec(policy(alice, "get", "list")))
+		v, err := w.svc.ChangePolicies(ctx, manager, id("rg", "kv1"), row.kind, []vault.AccessPolicy{row.entry})
+		want(t, err, "")
+		var got []string
+		for _, p := range v.Policies {
+			got = append(got, fmt.Sprint(p.Permissions.Keys))
+		}
+		if strings.Join(got, " ") != row.after {
+			t.Errorf("%s %v: %v, want %v", row.kind, row.entry, got, row.after)
+		}
+	}
+	w := newWorld(t)
+	w.put("kv1", spec())
+	_, err := w.svc.ChangePolicies(ctx, manager, id("rg", "kv1"), "shuffle", []vault.AccessPolicy{policy(alice)})
+	want(t, err, "BadRequest")
+}
+
+// TestManagementRights: every method asks for its action at the right scope, and records refusals.
+func TestManagementRights(t *testing.T) {
+	w := newWorld(t)
+	w.put("kv1", spec())
+	at := id("rg", "kv1").String()
+	gone := "/subscriptions/" + subID + "/providers/Microsoft.KeyVault/locations/eastus/deletedVaults/kv1"
+	for _, row := range []struct {
+		action, scope string
+		do            func() error
+	}{
+		{"vaults/read", at, func() error { _, err := w.svc.Vault(ctx, manager, id("rg", "kv1")); return err }},
+		{"vaults/write", at, func() error { _, _, err := w.svc.PutVault(ctx, manager, id("rg", "kv1"), spec()); return err }},
+		{"vaults/write", at, func() error { _, err := w.svc.UpdateVault(ctx, manager, id("rg", "kv1"), vault.Spec{}); return err }},
+		{"vaults/delete", at, func() error { _, err := w.svc.DeleteVault(ctx, manager, id("rg", "kv1")); return err }},
+		{"vaults/accessPolicies/write", at, func() error {
+			_, err := w.svc.ChangePolicies(ctx, manager, id("rg", "kv1"), vault.AddPolicies, nil)
+			return err
+		}},
+		{"locations/deletedVaults/read", gone, func() error { _, err := w.svc.DeletedVault(ctx, manager, subID, "eastus", "kv1"); return err }},
+		{"locations/deletedVaults/purge/action", gone, func() error { return w.svc.PurgeVault(ctx, manager, subID, "eastus", "kv1") }},
+		{"deletedVaults/read", "/subscriptions/" + subID, func() error { _, err := w.svc.DeletedVaults(ctx, manager, subID); return err }},
+		{"checkNameAvailability/read", "/subscriptions/" + subID, func() error { _, _, err := w.svc.NameAvailable(ctx, manager, subID, "kv1"); return err }},
+	} {
+		action := "Microsoft.KeyVault/" + row.action
+		w.denied[action], w.asked = true, nil
+		want(t, row.do(), "AuthorizationFailed")
+		if len(w.asked) == 0 || w.asked[0] != action+" "+row.scope {
+			t.Errorf("asked %q, want %s at %s", w.asked, action, row.scope)
+		}
+		if e := w.last(); e.Outcome != audit.Denied || e.Resource != row.scope {
+			t.Errorf("audit: %+v", e)
+		}
+		delete(w.denied, action)
+	}
+	w.denied["Microsoft.KeyVault/vaults/read"] = true
+	if all := w.svc.Vaults(ctx, manager, subID, ""); len(all) != 0 {
+		t.Errorf("listed without the right to read: %v", all)
+	}
+}
+
+// TestNoRecordNoOperation: without the audit log there is no change and no result.
+func TestNoRecordNoOperation(t *testing.T) {
+	w := newWorld(t)
+	w.put("kv1", spec(policy(alice, "all")))
+	w.key("kv1", "k1")
+	operations := w.operations()
+	w.noAudit = errors.New("disk full")
+	for name, do := range operations {
+		if err := do(user); !errors.Is(err, w.noAudit) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, _, err := w.svc.PutVault(ctx, manager, id("rg", "kv2"), spec()); !errors.Is(err, w.noAudit) {
+		t.Error(err)
+	}
+	w.noAudit = nil
+	if all, _, _ := w.svc.KeyVersions(ctx, user, "kv1", "k1", vault.Page{}); len(all) != 1 {
+		t.Errorf("%d versions", len(all))
+	}
+	_, err := w.svc.Vault(ctx, manager, id("rg", "kv2"))
+	want(t, err, "ResourceNotFound")
+}
+
+// TestPaging: pages join up to the whole list, in order, whatever their size.
+func TestPaging(t *testing.T) {
+	w := newWorld(t)
+	w.put("kv1", spec(policy(alice, "all")))
+	for i := range 7 {
+		w.key("kv1", fmt.Sprintf("k%d", 6-i))
+		w.key("kv1", "versions")
+	}
+	lists := map[string]struct {
+		n    int
+		list func(vault.Page) ([]vault.Key, string, error)
+	}{
+		"keys": {8, func(p vault.Page) ([]vault.Key, string, error) { return w.svc.Keys(ctx, user, "kv1", p) }},
+		"versions": {7, func(p vault.Page) ([]vault.Key, string, error) {
+			return w.svc.KeyVersions(ctx, user, "kv1", "versions", p)
+		}},
+	}
+	for name, l := range lists {
+		for size := 1; size <= 9; size++ {
+			var got []string
+			for p := (vault.Page{Max: size}); ; {
+				items, next, err := l.list(p)
+				if err != nil || len(items) > size {
+					t.Fatal(len(items), err)
+				}
+				for _, k := range items {
+					got = append(got, k.Name+"/"+k.Version)
+				}
+				if p.Marker = next; next == "" {
+					break
+				}
+			}
+			if len(got) != l.n || !isSorted(got) {
+				t.Errorf("%s by %d: %v", name, size, got)
+			}
+		}
+	}
+}
+
+func isSorted(list []string) bool {
+	for i := 1; i < len(list); i++ {
+		if list[i-1] >= list[i] {
+			return false
+		}
+	}
+	return true
+}
