@@ -204,4 +204,3 @@ func TestManagementRights(t *testing.T) {
 		t.Errorf("listed without the right to read: %v", all)
 	}
 }
-
