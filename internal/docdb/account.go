@@ -1,0 +1,180 @@
+package docdb
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/latchkey-db/latchkey/internal/audit"
+	"github.com/latchkey-db/latchkey/internal/fault"
+	"github.com/latchkey-db/latchkey/internal/principal"
+	"github.com/latchkey-db/latchkey/internal/store"
+)
+
+// account is one opening of one account's store with what is remembered about it.
+type account struct {
+	id string
+	db *store.Store
+
+	// Guarded by Service.mu.
+	users     int
+	forgotten bool
+
+	schema sync.Mutex // see the package comment
+
+	mu         sync.Mutex
+	containers map[containerID]*container
+	secret     []byte // authenticates continuation tokens; nil until it is needed
+}
+
+// acquire borrows the account's store for a request.
+func (s *Service) acquire(ctx context.Context, accountID string) (a *account, release func(), err error) {
+	db, giveBack, err := s.cfg.Stores.Acquire(ctx, accountID)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a = s.accounts[accountID]
+	if a == nil || a.db != db {
+		if err := checkLayout(db); err != nil {
+			giveBack()
+			return nil, nil, err
+		}
+		a = &account{id: accountID, db: db, containers: map[containerID]*container{}}
+		s.accounts[accountID] = a
+	}
+	a.users++
+	return a, func() { s.release(a); giveBack() }, nil
+}
+
+func (s *Service) release(a *account) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a.users--; a.users == 0 && a.forgotten && s.accounts[a.id] == a {
+		delete(s.accounts, a.id)
+	}
+}
+
+// checkLayout refuses a store of a layout that this code does not know, and marks a new one.
+func checkLayout(db *store.Store) error {
+	v, err := db.Get([]byte{keyLayout})
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return db.Set([]byte{keyLayout}, []byte{layoutVersion})
+	case err != nil:
+		return err
+	case len(v) != 1 || v[0] != layoutVersion:
+		return fmt.Errorf("docdb: the account's store has layout %x, this program knows %d", v, layoutVersion)
+	}
+	return nil
+}
+
+// continuationSecret returns the account's secret for continuation tokens, made on first use.
+func (a *account) continuationSecret() ([]byte, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.secret != nil {
+		return a.secret, nil
+	}
+	secret, err := a.db.Get([]byte{keySecret})
+	if errors.Is(err, store.ErrNotFound) {
+		secret = make([]byte, 32)
+		_, _ = rand.Read(secret) // never fails
+		err = a.db.Set([]byte{keySecret}, secret)
+	}
+	if err != nil {
+		return nil, err
+	}
+	a.secret = secret
+	return secret, nil
+}
+
+// session is one authorised request in one account.
+type session struct {
+	*account
+	service *Service
+	caller  principal.Caller
+	now     time.Time
+	release func()
+}
+
+// guard is the first line of every method: it decides whether the caller may do action at the place
+// and only then lends the account's store. Places are given in names or resource ids; because rights
+// stand on names, a resource id is looked up before the decision, which shows nothing of it.
+func (s *Service) guard(ctx context.Context, c principal.Caller, accountID, action, database, containerName string) (*session, error) {
+	if !looksLikeRID(database, 4) && !looksLikeRID(containerName, 8) {
+		if err := s.decide(ctx, c, accountID, action, database, containerName); err != nil {
+			return nil, err
+		}
+	}
+	a, release, err := s.acquire(ctx, accountID)
+	if err != nil {
+		return nil, err
+	}
+	if looksLikeRID(database, 4) || looksLikeRID(containerName, 8) {
+		database, containerName = a.names(database, containerName)
+		if err := s.decide(ctx, c, accountID, action, database, containerName); err != nil {
+			release()
+			return nil, err
+		}
+	}
+	return &session{account: a, service: s, caller: c, now: s.cfg.Now(), release: release}, nil
+}
+
+// names translates resource ids to the names that they stand for, as far as they do.
+func (a *account) names(database, containerName string) (string, string) {
+	d, err := a.database(database)
+	if err != nil {
+		return database, containerName
+	}
+	if containerName != "" {
+		if c, err := a.containerRecord(d, containerName); err == nil {
+			containerName = c.Spec.ID
+		}
+	}
+	return d.Name, containerName
+}
+
+// decide asks the authorizer and writes decisions about changes of the schema to the audit log. When
+// the log fails, the operation is refused.
+func (s *Service) decide(ctx context.Context, c principal.Caller, accountID, action, database, containerName string) error {
+	at := scope(database, containerName)
+	decision := s.cfg.Authorizer.AuthorizeDocuments(ctx, c, accountID, action, at)
+	if !changesSchema(action) {
+		return decision
+	}
+	e := audit.Event{
+		Time: s.cfg.Now(), Operation: "Microsoft.DocumentDB/databaseAccounts/" + action, Resource: accountID + at,
+		Outcome: audit.Allowed, Principal: c.ObjectID, AppID: c.AppID, Caller: c.Label(), Address: c.Address, Request: c.Request,
+	}
+	if decision != nil {
+		e.Outcome = audit.Denied
+		if f := fault.As(decision); f != nil {
+			e.Reason = f.Reason
+		}
+	}
+	if err := s.cfg.Audit.Record(ctx, e); err != nil {
+		return errors.Join(err, decision)
+	}
+	return decision
+}
+
+func scope(database, containerName string) string {
+	switch {
+	case database == "":
+		return "/"
+	case containerName == "":
+		return "/dbs/" + database
+	}
+	return "/dbs/" + database + "/colls/" + containerName
+}
+
+// changesSchema reports whether action changes a database, a container or throughput.
+func changesSchema(action string) bool {
+	return !strings.Contains(action, "/items/") && (strings.HasSuffix(action, "/write") || strings.HasSuffix(action, "/delete"))
+}

@@ -1,0 +1,125 @@
+package docdb
+
+import (
+	"encoding/json"
+
+	"github.com/latchkey-db/latchkey/internal/store"
+)
+
+// entry is what the log holds of one commit to one partition key range: everything that applying it
+// needs. Times, numbers and etags were fixed by the proposer.
+type entry struct {
+	container   containerID
+	rangeNumber uint32
+	lsn         uint64
+	ts          int64
+	changes     []change
+}
+
+// change is the step of one item from one state to the next. A nil item is an absent one.
+type change struct {
+	key       itemKey
+	old, new  *item
+	oldUnique []uniqueEntry
+	newUnique []uniqueEntry
+}
+
+// itemKey locates an item within its container.
+type itemKey struct {
+	partition string // E and P, encoded
+	id        string
+}
+
+func (k itemKey) bytes() []byte { return []byte(k.partition + k.id) }
+
+// uniqueEntry is one unique key value within a logical partition.
+type uniqueEntry struct {
+	policy byte
+	hash   [32]byte
+}
+
+func (u uniqueEntry) key(id containerID, partition string) []byte {
+	return key(keyUnique, id[:], []byte(partition), []byte{u.policy}, u.hash[:])
+}
+
+// Log records beyond the newest logKept are removed once in logStep commits.
+const (
+	logKept = 1 << 16
+	logStep = 1 << 12
+)
+
+// logRecord is the stored form of an entry: what happened to which item, without the bodies.
+type logRecord struct {
+	TS      int64       `json:"ts"`
+	Changes []logChange `json:"changes"`
+}
+
+type logChange struct {
+	Operation string `json:"op"` // create, replace, delete
+	Item      uint64 `json:"item"`
+	ID        string `json:"id"`
+	Previous  uint64 `json:"previous,omitempty"` // LSN of the version before
+}
+
+// apply turns an entry into the batch that carries it out. It reads nothing but e.
+func apply(b *store.Batch, e entry) error {
+	rec := logRecord{TS: e.ts, Changes: make([]logChange, 0, len(e.changes))}
+	for _, c := range e.changes {
+		applyChange(b, e, c)
+		rec.Changes = append(rec.Changes, c.logged())
+	}
+	raw, err := json.Marshal(rec)
+	if err != nil {
+		return err
+	}
+	b.Set(logKey(e.container, e.rangeNumber, e.lsn), raw)
+	if e.lsn%logStep == 0 && e.lsn > logKept {
+		b.DeleteRange(logKey(e.container, e.rangeNumber, 0), logKey(e.container, e.rangeNumber, e.lsn-logKept))
+	}
+	return nil
+}
+
+func logKey(id containerID, rangeNumber uint32, lsn uint64) []byte {
+	return key(keyLog, id[:], be32(rangeNumber), be64(lsn))
+}
+
+func changeKey(e entry, i *item) []byte {
+	return key(keyChange, e.container[:], be32(e.rangeNumber), be64(i.lsn), []byte{i.place})
+}
+
+func applyChange(b *store.Batch, e entry, c change) {
+	at := c.key.bytes()
+	for _, u := range c.oldUnique {
+		b.Delete(u.key(e.container, c.key.partition))
+	}
+	if c.old != nil {
+		b.Delete(changeKey(e, c.old))
+	}
+	if c.old != nil && (c.new == nil || c.new.number != c.old.number) {
+		b.Delete(key(keyItem, e.container[:], at))
+		b.Delete(key(keyOrder, e.container[:], be64(c.old.number)))
+		b.Delete(key(keyPartition, e.container[:], []byte(c.key.partition), be64(c.old.number)))
+	}
+	if c.new == nil {
+		return
+	}
+	b.Set(key(keyItem, e.container[:], at), c.new.encode())
+	b.Set(changeKey(e, c.new), at)
+	if c.old == nil || c.new.number != c.old.number {
+		b.Set(key(keyOrder, e.container[:], be64(c.new.number)), at)
+		b.Set(key(keyPartition, e.container[:], []byte(c.key.partition), be64(c.new.number)), []byte(c.key.id))
+	}
+	for _, u := range c.newUnique {
+		b.Set(u.key(e.container, c.key.partition), be64(c.new.number))
+	}
+}
+
+func (c change) logged() logChange {
+	switch {
+	case c.new == nil:
+		return logChange{Operation: "delete", Item: c.old.number, ID: c.key.id, Previous: c.old.lsn}
+	case c.old == nil || c.old.number != c.new.number:
+		return logChange{Operation: "create", Item: c.new.number, ID: c.key.id}
+	}
+	return logChange{Operation: "replace", Item: c.new.number, ID: c.key.id, Previous: c.old.lsn}
+}

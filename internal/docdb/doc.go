@@ -1,0 +1,54 @@
+// Package docdb owns the documents of the database accounts: databases, containers, items, their
+// throughput settings, and the order in which all of it happened.
+//
+// Everything about an account's content, names included, lives in that account's own encrypted
+// store, which the package borrows for one request at a time ([Stores]). When the customer's key is
+// denied there is no store to borrow, so every method fails with the fault that Stores gives, and
+// nothing can be answered from memory: what is cached (definitions, sequence numbers) belongs to one
+// opening of one store and is dropped by [Service.Forget].
+//
+// # Partitions and their sequence
+//
+// A container is made of partition key ranges: one, "0", today. Each range is a state machine fed by
+// an ordered log: the proposer (see propose.go) checks preconditions under the locks of the items
+// concerned, fixes times, resource ids and etags in an [entry], and gives it the next log sequence
+// number (LSN). Applying an entry is a pure function from the entry to a batch of the store
+// (apply.go); the log record and its effects are one batch, one sync. Session tokens, the change
+// feed and etags are all this one sequence.
+//
+// Commits of different items run at the same time and share syncs. A write returns only when every
+// smaller LSN of its range is visible too, so a reader that saw LSN n has seen everything below it,
+// and a change feed never skips a slow writer.
+//
+// # Keys of the store (layout version 1)
+//
+// Numbers are big-endian. C is the container's 8-byte resource id. E is the effective partition key
+// and P the partition key's components, both as self-delimiting, order-preserving bytes (see
+// keys.go). R is a range number, 4 bytes. V is an item's number within its container, 8 bytes.
+//
+//	key                  value
+//	00                   layout version, one byte
+//	01                   secret that authenticates continuation tokens, 32 random bytes
+//	02 kind              last number given out: 'd' databases, 'c' containers, 'o' offers
+//	10 name              number of a database, 4 bytes
+//	11 D                 database record, JSON
+//	12 D name            C of a container in database D
+//	13 C                 container record, JSON
+//	14 O                 offer record, JSON; O is 3 bytes
+//	20 C E P id          item: header (see record.go), then the user's JSON
+//	21 C V               E P id of the item V: all items in the order of their resource ids
+//	22 C E P V           id: the same order within one logical partition
+//	23 C E P k hash      V: unique key number k (SHA-256 of the values) in a logical partition
+//	30 C R lsn n         E P id: latest change of an item; moves when the item changes
+//	31 C R lsn           log record of a commit, JSON
+//
+// Items do not carry a range number: a later split divides E-space and rewrites only 30 and 31.
+// Item numbers are LSN<<8 | place in the commit, so they grow and are never given out twice.
+//
+// # Locks
+//
+// In this order: schema (one per account: creating and deleting databases, containers, offers), the
+// container (readers are item operations, the writer is its deletion or replacement), the items and
+// unique keys of a commit in key order. Only item locks and the read side of the container are held
+// while a commit syncs.
+package docdb

@@ -1,0 +1,198 @@
+package docdb
+
+import (
+	"crypto/sha256"
+	"errors"
+
+	"github.com/latchkey-db/latchkey/internal/fault"
+	"github.com/latchkey-db/latchkey/internal/jsonx"
+	"github.com/latchkey-db/latchkey/internal/store"
+)
+
+// transaction proposes one commit to one logical partition: it reads under the items' locks, collects
+// what changes, and at the end fixes numbers and times in an entry.
+type transaction struct {
+	session   *session
+	container *container
+	key       PartitionKey
+	partition string
+	order     []*pending          // items in the order of their first use
+	items     map[string]*pending // by id
+	written   []*item             // all versions made, in order: their place in the commit
+}
+
+// pending is an item within a transaction.
+type pending struct {
+	id  string
+	old *item // as stored, also when its life is over
+	cur *item // as the transaction sees it; nil when absent
+}
+
+// transact runs propose under the locks of the ids and commits what it collected. The result is the
+// sequence number of the commit, or the visible one when nothing changed. The caller holds the
+// container's life for reading.
+func (r *session) transact(c *container, k PartitionKey, ids []string, propose func(t *transaction) error) (lsn uint64, err error) {
+	t := &transaction{session: r, container: c, key: k, items: map[string]*pending{},
+		partition: partitionPrefix(*c.rec.Spec.PartitionKey, k)}
+	defer c.lock.lock(t.lockKeys(ids)...)()
+	if err := propose(t); err != nil {
+		return c.seq.visible(), err
+	}
+	return t.commit()
+}
+
+// partitionPrefix is E and P of a logical partition, as they stand in keys.
+func partitionPrefix(d PartitionKeyDefinition, k PartitionKey) string {
+	b := appendEscaped(nil, effective(d, k))
+	return string(k.encode(b))
+}
+
+// lockKeys are the locks of a transaction: its items, or the whole logical partition when unique keys
+// make its items depend on each other.
+func (t *transaction) lockKeys(ids []string) []string {
+	if len(t.container.unique()) > 0 {
+		return []string{t.partition}
+	}
+	keys := make([]string, len(ids))
+	for i, id := range ids {
+		keys[i] = t.partition + id
+	}
+	return keys
+}
+
+// get returns an item as the transaction sees it.
+func (t *transaction) get(id string) (*pending, error) {
+	if p := t.items[id]; p != nil {
+		return p, nil
+	}
+	p := &pending{id: id}
+	var err error
+	if p.old, err = t.session.item(t.container, t.partition, id); err != nil {
+		return nil, err
+	}
+	if p.old != nil && !p.old.expired(t.session.now.Unix(), t.container.rec.Spec.DefaultTTL) {
+		p.cur = p.old
+	}
+	t.items[id] = p
+	t.order = append(t.order, p)
+	return p, nil
+}
+
+// item reads a stored item; nil when there is none.
+func (a *account) item(c *container, partition, id string) (*item, error) {
+	raw, err := a.db.Get(key(keyItem, c.id[:], []byte(partition), []byte(id)))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return decodeItem(raw)
+}
+
+// put makes d the next version of p. Its number is fixed at the commit when the item is new.
+func (t *transaction) put(p *pending, d *document) *item {
+	next := &item{ts: t.session.now.Unix(), ttl: d.ttl, body: d.body}
+	if p.cur != nil {
+		next.number = p.cur.number
+	}
+	p.cur = next
+	t.written = append(t.written, next)
+	return next
+}
+
+// remove makes p absent.
+func (t *transaction) remove(p *pending) { p.cur = nil }
+
+// commit fixes the entry, applies it and waits until it is durable and visible.
+func (t *transaction) commit() (uint64, error) {
+	seq := t.container.seq
+	changes, err := t.changes()
+	if err != nil || len(changes) == 0 {
+		return seq.visible(), err
+	}
+	lsn := seq.take()
+	defer seq.end(lsn)
+	for place, i := range t.written {
+		i.lsn, i.place = lsn, uint8(place)
+		if i.number == 0 {
+			i.number = itemNumber(lsn, i.place)
+		}
+	}
+	e := entry{container: t.container.id, lsn: lsn, ts: t.session.now.Unix(), changes: changes}
+	return lsn, t.session.commit(func(b *store.Batch) error { return apply(b, e) })
+}
+
+// changes lists what the transaction changed, with the unique keys that go and come.
+func (t *transaction) changes() ([]change, error) {
+	var out []change
+	for _, p := range t.order {
+		if p.cur == p.old {
+			continue
+		}
+		if p.old != nil && p.cur == nil && p.old.expired(t.session.now.Unix(), t.container.rec.Spec.DefaultTTL) {
+			continue // only looked at: what is over stays as it is until it is overwritten
+		}
+		c := change{key: itemKey{t.partition, p.id}, old: p.old, new: p.cur}
+		c.oldUnique, c.newUnique = t.uniqueOf(p.old), t.uniqueOf(p.cur)
+		out = append(out, c)
+	}
+	return out, t.checkUnique(out)
+}
+
+// uniqueOf returns the unique entries of an item.
+func (t *transaction) uniqueOf(i *item) []uniqueEntry {
+	if i == nil {
+		return nil
+	}
+	var out []uniqueEntry
+	for n, u := range t.container.unique() {
+		out = append(out, uniqueEntry{policy: byte(n), hash: u.hash(i.body)})
+	}
+	return out
+}
+
+// hash identifies the combination of values that a document has at the paths. A missing value takes
+// part as null; objects and arrays by their canonical text.
+func (u UniqueKey) hash(body []byte) [32]byte {
+	var values []byte
+	for _, path := range u.Paths {
+		names, _ := parsePath(path)
+		v, ok := jsonx.Find(body, names...)
+		switch {
+		case !ok:
+			values = PartitionKey{Null}.encode(values)
+		case v.Kind() == '{' || v.Kind() == '[':
+			v = v.Clone()
+			_ = v.Canonicalize() // checked text; a number out of range leaves it as it is
+			values = appendEscaped(append(values, 0x0F), v)
+		default:
+			values = PartitionKey{component(v)}.encode(values)
+		}
+	}
+	return sha256.Sum256(values)
+}
+
+// checkUnique fails when a new value belongs to another item of the logical partition, stored or
+// new. The whole partition is locked.
+func (t *transaction) checkUnique(changes []change) error {
+	freed, taken := map[uniqueEntry]bool{}, map[uniqueEntry]bool{}
+	for _, c := range changes {
+		for _, u := range c.oldUnique {
+			freed[u] = true
+		}
+	}
+	for _, c := range changes {
+		for _, u := range c.newUnique {
+			_, err := t.session.db.Get(u.key(t.container.id, t.partition))
+			switch {
+			case err != nil && !errors.Is(err, store.ErrNotFound):
+				return err
+			case taken[u] || err == nil && !freed[u]:
+				return fault.New(fault.Conflict, "UniqueIndexConflict", textUnique)
+			}
+			taken[u] = true
+		}
+	}
+	return nil
+}
