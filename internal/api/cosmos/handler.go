@@ -1,0 +1,181 @@
+// Package cosmos is the documents' data plane over HTTPS: the protocol of Azure Cosmos DB for NoSQL
+// in gateway mode, as its clients for Go and JavaScript speak it.
+//
+// Requests are told apart by host (which account), path, method and, below docs, headers. The path is
+// matched here and never redirected, because clients sign it. Every request is authenticated before
+// anything else is said about it: by a signature with one of the account's master keys, or by an
+// Entra token for the account. What the caller may do is decided by package docdb, whose faults one
+// function, in errors.go, turns into the wire's form.
+//
+// Not offered: scripts, users and permissions, conflicts, patch, batches, the change feed, and Direct
+// mode. They are refused with an error that says so.
+package cosmos
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/latchkey-db/latchkey/internal/api/wire"
+	"github.com/latchkey-db/latchkey/internal/docdb"
+	"github.com/latchkey-db/latchkey/internal/fault"
+	"github.com/latchkey-db/latchkey/internal/naming"
+	"github.com/latchkey-db/latchkey/internal/principal"
+)
+
+// Accounts knows the accounts and their keys.
+type Accounts interface {
+	// Resolve returns the account that a host's label means; a fault NotFound when there is none.
+	Resolve(ctx context.Context, label string) (docdb.AccountView, error)
+	// VerifyKey returns the door that a signature with one of the account's keys opens.
+	VerifyKey(ctx context.Context, accountID string, stringToSign string, sig []byte) (principal.Door, error)
+}
+
+// Config says what the face works with. Service, Accounts and Verifier are required.
+type Config struct {
+	Service  *docdb.Service
+	Accounts Accounts
+	Verifier wire.Verifier
+	Log      *slog.Logger     // nil discards
+	Now      func() time.Time // nil: time.Now
+	// LocalPort is the front's port, for names of the local family; nil means 0.
+	LocalPort func() int
+}
+
+// server answers requests. label is "" when the host names the account.
+type server struct {
+	Config
+	label string
+}
+
+// New returns the handler for accounts that the Host header names.
+func New(cfg Config) http.Handler { return newServer(cfg, "") }
+
+// NewEmulator returns the handler of one account, whatever the Host header says. Its addresses are
+// those that the caller used.
+func NewEmulator(cfg Config, label string) http.Handler { return newServer(cfg, label) }
+
+func newServer(cfg Config, label string) http.Handler {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.LocalPort == nil {
+		cfg.LocalPort = func() int { return 0 }
+	}
+	return wire.Identify(headerRequest, &server{Config: cfg, label: label})
+}
+
+// Headers of the protocol that occur in several places.
+const (
+	headerRequest      = "x-ms-request-id"
+	headerActivity     = "x-ms-activity-id"
+	headerSubstatus    = "x-ms-substatus"
+	headerContinuation = "x-ms-continuation"
+	headerSession      = "x-ms-session-token"
+	headerPartitionKey = "x-ms-documentdb-partitionkey"
+)
+
+// exchange is one request with its answer and what is known about it.
+type exchange struct {
+	*server
+	w        http.ResponseWriter
+	r        *http.Request
+	at       path
+	account  docdb.AccountView
+	caller   principal.Caller
+	activity string
+}
+
+// ServeHTTP answers one request.
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{server: s, w: w, r: r, activity: activityID(r)}
+	x.standardHeaders()
+	if err := x.serve(); err != nil {
+		x.fail(err)
+	}
+}
+
+// activityID is the caller's id of the request when it is a UUID, else a fresh one.
+func activityID(r *http.Request) string {
+	if id, err := uuid.Parse(r.Header.Get(headerActivity)); err == nil {
+		return id.String()
+	}
+	return uuid.NewString()
+}
+
+func (x *exchange) standardHeaders() {
+	h := x.w.Header()
+	h.Set(headerActivity, x.activity)
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store, no-cache")
+	h.Set("Pragma", "no-cache")
+	h.Set("x-ms-request-charge", "1")
+	h.Set("x-ms-serviceversion", "version=2.14.0.0")
+	h.Set("x-ms-gatewayversion", "version=2.14.0")
+}
+
+func (x *exchange) serve() (err error) {
+	if x.at, err = parsePath(x.r.URL.EscapedPath()); err != nil {
+		return err
+	}
+	if err := x.resolve(); err != nil {
+		return err
+	}
+	if err := x.authenticate(); err != nil {
+		return err
+	}
+	h, known := routes[x.at.shape()]
+	if !known {
+		return fault.New(fault.NotFound, "NotFound", "The path does not lead to a kind of resource that this server has.")
+	}
+	return h(x)
+}
+
+// resolve finds the account.
+func (x *exchange) resolve() (err error) {
+	label := x.label
+	if label == "" {
+		t, ok := naming.Resolve(x.r.Host, x.LocalPort())
+		if !ok || t.Service != naming.Documents {
+			return fault.New(fault.NotFound, "NotFound", "The host does not name a database account.")
+		}
+		label = t.Label
+	}
+	x.account, err = x.Accounts.Resolve(x.r.Context(), label)
+	return err
+}
+
+// routes lead from the shape of a path to its handler.
+var routes = map[string]func(*exchange) error{
+	"":                        (*exchange).accountRoot,
+	"dbs":                     (*exchange).databases,
+	"dbs/*":                   (*exchange).database,
+	"dbs/*/colls":             (*exchange).containers,
+	"dbs/*/colls/*":           (*exchange).container,
+	"dbs/*/colls/*/pkranges":  (*exchange).ranges,
+	"dbs/*/colls/*/docs":      (*exchange).items,
+	"dbs/*/colls/*/docs/*":    (*exchange).item,
+	"offers":                  (*exchange).offers,
+	"offers/*":                (*exchange).offer,
+	"dbs/*/colls/*/sprocs":    (*exchange).emptyFeed,
+	"dbs/*/colls/*/triggers":  (*exchange).emptyFeed,
+	"dbs/*/colls/*/udfs":      (*exchange).emptyFeed,
+	"dbs/*/colls/*/conflicts": (*exchange).emptyFeed,
+	"dbs/*/users":             (*exchange).emptyFeed,
+}
+
+// methodNotAllowed is for methods that a resource does not have.
+func methodNotAllowed() error {
+	return fault.New(fault.Invalid, reasonMethod, "The requested verb is not supported for this resource.")
+}
+
+// unsupported is for features of the protocol that this server does not have.
+func unsupported(what string) error {
+	return fault.New(fault.Invalid, "BadRequest", "This server does not support %s.", what)
+}
