@@ -1,6 +1,12 @@
 package rbac
 
-import "strings"
+import (
+	"slices"
+	"strings"
+
+	"github.com/latchkey-db/latchkey/internal/fault"
+	"github.com/latchkey-db/latchkey/internal/uri"
+)
 
 // Definition is a role: a name for what it permits.
 type Definition struct {
@@ -10,6 +16,9 @@ type Definition struct {
 	Description      string
 	Permissions      []Permission
 	AssignableScopes []string
+	// Delegable, when it is not empty, are the only roles (GUIDs) that a holder may give or take away.
+	// It stands for the condition of the service's own delegation role; custom roles have none.
+	Delegable []string `json:",omitempty"`
 }
 
 // Permission is one block of a role.
@@ -29,6 +38,45 @@ func (d Definition) allows(action string, data bool) bool {
 		}
 	}
 	return false
+}
+
+// delegates reports whether a holder may give or take away role; "" stands for no role in particular.
+func (d Definition) delegates(role string) bool {
+	return role == "" || len(d.Delegable) == 0 || slices.ContainsFunc(d.Delegable, func(id string) bool { return strings.EqualFold(id, role) })
+}
+
+// assignableAt reports whether the role may be assigned at scope.
+func (d Definition) assignableAt(scope string) bool {
+	return slices.ContainsFunc(d.AssignableScopes, func(s string) bool { return uri.Within(scope, s) })
+}
+
+// visibleAt reports whether a list of the roles at scope shows the role: it can be assigned there or
+// below.
+func (d Definition) visibleAt(scope string) bool {
+	return slices.ContainsFunc(d.AssignableScopes, func(s string) bool { return uri.Within(scope, s) || uri.Within(s, scope) })
+}
+
+// maxPatterns bounds the patterns of a custom role: a decision may have to look at each of them.
+const maxPatterns = 1000
+
+// check refuses a custom role that says nothing, or too much to evaluate.
+func (d Definition) check() error {
+	if d.Name == "" || len(d.AssignableScopes) == 0 {
+		return fault.New(fault.Invalid, "InvalidRoleDefinition", "The role definition needs a role name and at least one assignable scope.")
+	}
+	total := 0
+	for _, p := range d.Permissions {
+		for _, list := range [][]string{p.Actions, p.NotActions, p.DataActions, p.NotDataActions} {
+			total += len(list)
+			if slices.ContainsFunc(list, func(s string) bool { return strings.TrimSpace(s) == "" }) {
+				return fault.New(fault.Invalid, "InvalidActionOrNotAction", "'' does not match any of the actions supported by the providers.")
+			}
+		}
+	}
+	if total > maxPatterns {
+		return fault.New(fault.Invalid, "InvalidRoleDefinition", "The role definition has more than %d actions.", maxPatterns)
+	}
+	return nil
 }
 
 func matchAny(patterns []string, action string) bool {

@@ -11,6 +11,15 @@
 // nothing about the other. Patterns match without regard to case, "*" matches any run of characters,
 // slashes included.
 //
+// # Managing
+//
+// A role is assigned only where its definition says that it is assignable, and a definition is
+// changed or removed only by who may do so at every scope where it is assignable, before the change
+// as well as after it: otherwise a right over one group would rewrite what a role grants elsewhere.
+// Conditions on assignments are not evaluated; a grant that asks for one is refused by the face, never
+// made without it. The one built-in role that the service limits by a condition is limited here by
+// [Definition.Delegable].
+//
 // # State
 //
 // Assignments and custom definitions are records of the control store. A decision reads an

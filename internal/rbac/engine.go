@@ -45,9 +45,9 @@ type Engine struct {
 
 // state is an immutable snapshot.
 type state struct {
-	assignments map[string]Assignment // by key(id)
-	custom      map[string]Definition // by lower-case id
-	byPrincipal map[string][]Assignment
+	assignments map[string]Assignment   // by key(id)
+	custom      map[string]Definition   // by lower-case id
+	byPrincipal map[string][]Assignment // by lower-case object id
 }
 
 // Assignment gives a role to a principal on a scope and below it.
@@ -91,7 +91,8 @@ func Open(cfg Config) (*Engine, error) {
 func (e *Engine) publish(s *state) {
 	s.byPrincipal = map[string][]Assignment{}
 	for _, a := range s.assignments {
-		s.byPrincipal[a.PrincipalID] = append(s.byPrincipal[a.PrincipalID], a)
+		key := strings.ToLower(a.PrincipalID)
+		s.byPrincipal[key] = append(s.byPrincipal[key], a)
 	}
 	e.state.Store(s)
 }
@@ -106,18 +107,23 @@ type Decision struct {
 
 // Decide answers whether c may do action on scope; data selects the data actions.
 func (e *Engine) Decide(c principal.Caller, action, scope string, data bool) Decision {
+	return e.decide(c, action, scope, data, "")
+}
+
+// decide is [Engine.Decide]; role, when it is not "", is the role that the action gives or takes away.
+func (e *Engine) decide(c principal.Caller, action, scope string, data bool, role string) Decision {
 	if c.Door == principal.Platform {
 		return Decision{Allowed: true, Reason: "the server itself"}
 	}
 	s := e.state.Load()
 	above := 0
 	for _, id := range c.IDs() {
-		for _, a := range s.byPrincipal[id] {
+		for _, a := range s.byPrincipal[strings.ToLower(id)] {
 			if !uri.Within(scope, a.Scope) {
 				continue
 			}
 			above++
-			if d, ok := s.definition(a.RoleID); ok && d.allows(action, data) {
+			if d, ok := s.definition(a.RoleID); ok && d.allows(action, data) && d.delegates(role) {
 				return Decision{Allowed: true, Assignment: a.ID, Role: d.Name, Reason: "granted by role " + d.Name + " at " + a.Scope}
 			}
 		}

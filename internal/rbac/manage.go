@@ -20,9 +20,14 @@ const (
 	actionDefinitions = "Microsoft.Authorization/roleDefinitions/"
 )
 
-// guard is the first line of every method that changes something.
+// guard is the first line of every method that callers reach.
 func (e *Engine) guard(ctx context.Context, c principal.Caller, action, scope string) error {
-	decision := e.Authorize(ctx, c, action, scope)
+	return e.guardRole(ctx, c, action, scope, "")
+}
+
+// guardRole is guard for an action that gives or takes away role.
+func (e *Engine) guardRole(ctx context.Context, c principal.Caller, action, scope, role string) error {
+	decision := refusal(e.decide(c, action, scope, false, role), c, action, scope)
 	if decision == nil && strings.HasSuffix(action, "/read") {
 		return nil
 	}
@@ -37,28 +42,40 @@ func (e *Engine) guard(ctx context.Context, c principal.Caller, action, scope st
 	return decision
 }
 
-// cleanScope is a scope in the form in which it is kept.
-func cleanScope(scope string) string { return "/" + strings.Trim(scope, "/") }
+// cleanScope is a scope in the form in which it is kept: no trailing slash, the keywords of resource
+// ids in their usual case, names as they were written.
+func cleanScope(scope string) string {
+	if id, err := uri.ParseResourceID(scope); err == nil {
+		return id.String()
+	}
+	return "/" + strings.Trim(scope, "/")
+}
+
+// below is the id of an assignment or definition of this domain at scope, in action's words.
+func below(scope, action, id string) string {
+	return strings.TrimSuffix(cleanScope(scope), "/") + "/providers/" + action + id
+}
 
 func assignmentKey(id string) string { return strings.ToLower(id) }
 
-// PutAssignment makes an assignment. created is false when the same one stood there already.
+// PutAssignment makes an assignment. created is false when the same one stood there already. A
+// PrincipalType that is not "" must be the principal's.
 func (e *Engine) PutAssignment(ctx context.Context, c principal.Caller, a Assignment) (made Assignment, created bool, err error) {
-	a.Scope = cleanScope(a.Scope)
-	if err := e.guard(ctx, c, actionAssignments+"write", a.Scope); err != nil {
+	a.Scope, a.RoleID, a.PrincipalID = cleanScope(a.Scope), strings.ToLower(a.RoleID), strings.ToLower(a.PrincipalID)
+	if err := e.guardRole(ctx, c, actionAssignments+"write", below(a.Scope, actionAssignments, a.ID), a.RoleID); err != nil {
 		return a, false, err
 	}
 	if uuid.Validate(a.ID) != nil {
 		return a, false, fault.New(fault.Invalid, "InvalidRoleAssignmentId", "The role assignment ID '%s' is not valid. The role assignment ID must be a GUID.", a.ID)
 	}
-	if a.PrincipalType, err = e.principalType(a.PrincipalID); err != nil {
+	if a.PrincipalType, err = e.principalType(a); err != nil {
 		return a, false, err
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := e.state.Load()
-	if _, ok := s.definition(a.RoleID); !ok {
-		return a, false, fault.New(fault.NotFound, "RoleDefinitionDoesNotExist", "The specified role definition with ID '%s' does not exist.", a.RoleID)
+	if err := s.assignable(a); err != nil {
+		return a, false, err
 	}
 	if old, exists, err := s.clash(a); exists || err != nil {
 		return old, false, err
@@ -74,23 +91,41 @@ func (e *Engine) PutAssignment(ctx context.Context, c principal.Caller, a Assign
 	return a, true, nil
 }
 
-func (e *Engine) principalType(id string) (principal.Kind, error) {
-	if uuid.Validate(id) != nil {
+// principalType is the kind of an assignment's principal, which the request may state and not bend.
+func (e *Engine) principalType(a Assignment) (principal.Kind, error) {
+	if uuid.Validate(a.PrincipalID) != nil {
 		return "", fault.New(fault.Invalid, "InvalidPrincipalId", "A valid principal ID must be provided for role assignment.")
 	}
-	kind, ok := e.cfg.Principals(id)
+	kind, ok := e.cfg.Principals(a.PrincipalID)
 	if !ok {
 		return "", fault.New(fault.Invalid, "PrincipalNotFound",
 			"Principal %s does not exist in the directory %s. Check that you have the correct principal ID. If you are creating this principal and then immediately assigning a role, this error might be related to a replication delay. In this case, set the role assignment principalType property to a value, such as ServicePrincipal, User, or Group.",
-			strings.ReplaceAll(id, "-", ""), e.cfg.Tenant)
+			strings.ReplaceAll(a.PrincipalID, "-", ""), e.cfg.Tenant)
+	}
+	if a.PrincipalType != "" && !strings.EqualFold(string(a.PrincipalType), string(kind)) {
+		return "", fault.New(fault.Invalid, "UnmatchedPrincipalType",
+			"The PrincipalId '%s' has type '%s', which is different from the specified PrincipalType '%s'.", strings.ReplaceAll(a.PrincipalID, "-", ""), kind, a.PrincipalType)
 	}
 	return kind, nil
+}
+
+// assignable refuses a role that does not exist, or not for the assignment's scope.
+func (s *state) assignable(a Assignment) error {
+	d, ok := s.definition(a.RoleID)
+	if !ok {
+		return noDefinition(a.RoleID)
+	}
+	if !d.assignableAt(a.Scope) {
+		return fault.New(fault.Invalid, "RoleAssignmentScopeNotAssignableToRoleDefinition",
+			"The role assignment scope '%s' is not assignable to role definition '%s'.", a.Scope, d.ID)
+	}
+	return nil
 }
 
 // clash finds an assignment that a would repeat (exists) or contradict (an error).
 func (s *state) clash(a Assignment) (old Assignment, exists bool, err error) {
 	for _, b := range s.assignments {
-		same := strings.EqualFold(b.RoleID, a.RoleID) && b.PrincipalID == a.PrincipalID && strings.EqualFold(b.Scope, a.Scope)
+		same := strings.EqualFold(b.RoleID, a.RoleID) && strings.EqualFold(b.PrincipalID, a.PrincipalID) && strings.EqualFold(b.Scope, a.Scope)
 		switch {
 		case strings.EqualFold(b.ID, a.ID) && same:
 			return b, true, nil
@@ -103,13 +138,22 @@ func (s *state) clash(a Assignment) (old Assignment, exists bool, err error) {
 	return a, false, nil
 }
 
+// at finds an assignment that stands exactly at scope.
+func (s *state) at(scope, id string) (Assignment, bool) {
+	a, ok := s.assignments[assignmentKey(id)]
+	if !ok || !strings.EqualFold(a.Scope, cleanScope(scope)) {
+		return Assignment{}, false
+	}
+	return a, true
+}
+
 // Assignment returns one assignment by its id.
 func (e *Engine) Assignment(ctx context.Context, c principal.Caller, scope, id string) (Assignment, error) {
-	if err := e.guard(ctx, c, actionAssignments+"read", cleanScope(scope)); err != nil {
+	if err := e.guard(ctx, c, actionAssignments+"read", below(scope, actionAssignments, id)); err != nil {
 		return Assignment{}, err
 	}
-	a, ok := e.state.Load().assignments[assignmentKey(id)]
-	if !ok || !strings.EqualFold(a.Scope, cleanScope(scope)) {
+	a, ok := e.state.Load().at(scope, id)
+	if !ok {
 		return Assignment{}, fault.New(fault.NotFound, "RoleAssignmentNotFound", "The role assignment '%s' is not found.", id)
 	}
 	return a, nil
@@ -117,14 +161,14 @@ func (e *Engine) Assignment(ctx context.Context, c principal.Caller, scope, id s
 
 // DeleteAssignment removes an assignment and returns it; ok is false when there was none.
 func (e *Engine) DeleteAssignment(ctx context.Context, c principal.Caller, scope, id string) (a Assignment, ok bool, err error) {
-	if err := e.guard(ctx, c, actionAssignments+"delete", cleanScope(scope)); err != nil {
+	seen, _ := e.state.Load().at(scope, id)
+	if err := e.guardRole(ctx, c, actionAssignments+"delete", below(scope, actionAssignments, id), seen.RoleID); err != nil {
 		return a, false, err
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := e.state.Load()
-	a, ok = s.assignments[assignmentKey(id)]
-	if !ok || !strings.EqualFold(a.Scope, cleanScope(scope)) {
+	if a, ok = s.at(scope, id); !ok || a.RoleID != seen.RoleID { // gone, or another one than was authorised
 		return a, false, nil
 	}
 	if err := e.assignments.Delete(assignmentKey(id)); err != nil {
@@ -137,25 +181,29 @@ func (e *Engine) DeleteAssignment(ctx context.Context, c principal.Caller, scope
 	return a, true, nil
 }
 
-// Forget removes what stands at scope and below it, when the resource there is gone for good.
+// Forget removes what stands at scope and below it, all of it or nothing, when the resource there is
+// gone for good.
 func (e *Engine) Forget(scope string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := e.state.Load()
 	next := &state{assignments: maps.Clone(s.assignments), custom: s.custom}
+	batch := e.cfg.DB.NewBatch()
 	for key, a := range s.assignments {
-		if !uri.Within(a.Scope, scope) {
-			continue
+		if uri.Within(a.Scope, scope) {
+			e.assignments.DeleteIn(batch, key)
+			delete(next.assignments, key)
 		}
-		if err := e.assignments.Delete(key); err != nil {
-			return err
-		}
-		delete(next.assignments, key)
 	}
-	if len(next.assignments) != len(s.assignments) {
-		e.publish(next)
-		e.cfg.OnChange()
+	if len(next.assignments) == len(s.assignments) {
+		batch.Discard()
+		return nil
 	}
+	if err := e.cfg.DB.Commit(batch); err != nil {
+		return err
+	}
+	e.publish(next)
+	e.cfg.OnChange()
 	return nil
 }
 
@@ -167,6 +215,12 @@ type Filter struct {
 	Any       []string // any of these principals; nil for all
 }
 
+func (f Filter) selects(a Assignment) bool {
+	is := func(id string) bool { return strings.EqualFold(id, a.PrincipalID) }
+	in := uri.Within(f.Scope, a.Scope) || !f.AtScope && uri.Within(a.Scope, f.Scope)
+	return in && (f.Principal == "" || is(f.Principal)) && (f.Any == nil || slices.ContainsFunc(f.Any, is))
+}
+
 // Assignments lists what the filter selects, oldest first.
 func (e *Engine) Assignments(ctx context.Context, c principal.Caller, f Filter) ([]Assignment, error) {
 	if err := e.guard(ctx, c, actionAssignments+"read", cleanScope(f.Scope)); err != nil {
@@ -174,8 +228,7 @@ func (e *Engine) Assignments(ctx context.Context, c principal.Caller, f Filter) 
 	}
 	var out []Assignment
 	for _, a := range e.state.Load().assignments {
-		in := uri.Within(f.Scope, a.Scope) || !f.AtScope && uri.Within(a.Scope, f.Scope)
-		if in && (f.Principal == "" || strings.EqualFold(f.Principal, a.PrincipalID)) && (f.Any == nil || slices.Contains(f.Any, a.PrincipalID)) {
+		if f.selects(a) {
 			out = append(out, a)
 		}
 	}
@@ -188,101 +241,25 @@ func (e *Engine) Assignments(ctx context.Context, c principal.Caller, f Filter) 
 	return out, nil
 }
 
-// Definitions lists the roles that can be assigned at scope, built-in ones first, by name.
-func (e *Engine) Definitions(ctx context.Context, c principal.Caller, scope string) ([]Definition, error) {
-	if err := e.guard(ctx, c, actionDefinitions+"read", cleanScope(scope)); err != nil {
-		return nil, err
-	}
-	out := slices.Collect(maps.Values(builtIn))
-	for _, d := range e.state.Load().custom {
-		if slices.ContainsFunc(d.AssignableScopes, func(s string) bool { return uri.Within(scope, s) || uri.Within(s, scope) }) {
-			out = append(out, d)
-		}
-	}
-	slices.SortFunc(out, func(a, b Definition) int {
-		if a.BuiltIn != b.BuiltIn {
-			return map[bool]int{true: -1, false: 1}[a.BuiltIn]
-		}
-		return strings.Compare(a.Name, b.Name)
-	})
-	return out, nil
-}
-
-// Definition returns one role by its GUID.
-func (e *Engine) Definition(ctx context.Context, c principal.Caller, scope, id string) (Definition, error) {
-	if err := e.guard(ctx, c, actionDefinitions+"read", cleanScope(scope)); err != nil {
-		return Definition{}, err
-	}
-	d, ok := e.state.Load().definition(id)
-	if !ok {
-		return Definition{}, noDefinition(id)
-	}
-	return d, nil
-}
-
-func noDefinition(id string) error {
-	return fault.New(fault.NotFound, "RoleDefinitionDoesNotExist", "The specified role definition with ID '%s' does not exist.", id)
-}
-
-// PutDefinition creates or replaces a custom role.
-func (e *Engine) PutDefinition(ctx context.Context, c principal.Caller, d Definition) (created bool, err error) {
-	if len(d.AssignableScopes) == 0 {
-		return false, fault.New(fault.Invalid, "MissingAssignableScopes", "A role definition needs at least one assignable scope.")
-	}
-	for _, scope := range d.AssignableScopes {
-		if err := e.guard(ctx, c, actionDefinitions+"write", cleanScope(scope)); err != nil {
-			return false, err
-		}
-	}
-	if _, ok := builtIn[strings.ToLower(d.ID)]; ok || uuid.Validate(d.ID) != nil || d.Name == "" {
-		return false, fault.New(fault.Invalid, "InvalidRoleDefinition", "The role definition needs a GUID that no built-in role has, and a name.")
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
+// Permissions are what the caller's own roles grant at scope. It asks for no right: everybody may
+// know what they may do.
+func (e *Engine) Permissions(c principal.Caller, scope string) []Permission {
 	s := e.state.Load()
-	key := strings.ToLower(d.ID)
-	_, existed := s.custom[key]
-	if err := e.definitions.Put(key, d); err != nil {
-		return false, err
-	}
-	next := &state{assignments: s.assignments, custom: maps.Clone(s.custom)}
-	next.custom[key] = d
-	e.publish(next)
-	e.cfg.OnChange()
-	return !existed, nil
-}
-
-// DeleteDefinition removes a custom role that nobody has; ok is false when there was none.
-func (e *Engine) DeleteDefinition(ctx context.Context, c principal.Caller, scope, id string) (d Definition, ok bool, err error) {
-	if err := e.guard(ctx, c, actionDefinitions+"delete", cleanScope(scope)); err != nil {
-		return d, false, err
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	s := e.state.Load()
-	key := strings.ToLower(id)
-	if d, ok = s.custom[key]; !ok {
-		return d, false, nil
-	}
-	for _, a := range s.assignments {
-		if strings.EqualFold(a.RoleID, id) {
-			return d, true, fault.New(fault.Invalid, "RoleDefinitionHasAssignments", "There are existing role assignments referencing role '%s'.", id)
+	var out []Permission
+	for _, id := range c.IDs() {
+		for _, a := range s.byPrincipal[strings.ToLower(id)] {
+			if d, ok := s.definition(a.RoleID); ok && uri.Within(scope, a.Scope) {
+				out = append(out, d.Permissions...)
+			}
 		}
 	}
-	if err := e.definitions.Delete(key); err != nil {
-		return d, true, err
-	}
-	next := &state{assignments: s.assignments, custom: maps.Clone(s.custom)}
-	delete(next.custom, key)
-	e.publish(next)
-	e.cfg.OnChange()
-	return d, true, nil
+	return out
 }
 
 // Bootstrap makes objectID the owner of everything, once.
 func (e *Engine) Bootstrap(ctx context.Context, objectID string) error {
-	for _, a := range e.state.Load().assignments {
-		if a.PrincipalID == objectID && a.Scope == "/" && a.RoleID == RoleOwner {
+	for _, a := range e.state.Load().byPrincipal[strings.ToLower(objectID)] {
+		if a.Scope == "/" && a.RoleID == RoleOwner {
 			return nil
 		}
 	}

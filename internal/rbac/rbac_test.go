@@ -280,7 +280,7 @@ func TestForgetRemovesWhatStoodThereAndBelow(t *testing.T) {
 func TestCustomRole(t *testing.T) {
 	e, _ := newEngine(t)
 	d := Definition{ID: uuid.NewString(), Name: "Key Setter", AssignableScopes: []string{group}, Permissions: []Permission{{Actions: []string{"Microsoft.DocumentDB/databaseAccounts/write"}}}}
-	if created, err := e.PutDefinition(t.Context(), principal.Server("test"), d); err != nil || !created {
+	if _, created, err := e.PutDefinition(t.Context(), principal.Server("test"), group, d); err != nil || !created {
 		t.Fatal(created, err)
 	}
 	who := uuid.NewString()

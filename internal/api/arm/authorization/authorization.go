@@ -252,7 +252,7 @@ func (p *Provider) putDefinition(ctx context.Context, r *arm.Request) (*arm.Resp
 	for _, x := range b.Properties.Permissions {
 		d.Permissions = append(d.Permissions, rbac.Permission(x))
 	}
-	created, err := p.engine.PutDefinition(ctx, r.Caller, d)
+	d, created, err := p.engine.PutDefinition(ctx, r.Caller, r.Scope, d)
 	if err != nil {
 		return nil, err
 	}
