@@ -1,0 +1,258 @@
+// Package app builds a whole server out of its parts, starts it and stops it. It is the only package
+// that knows all the others, and holds no rule of any domain: it fills the small interfaces that the
+// domains declare.
+//
+// # The data directory
+//
+//	lock         held by the one process that has the directory open
+//	root.key     the platform's root key, 32 bytes, mode 0600
+//	admin.json   the administrator's credentials, mode 0600
+//	ca.pem       the certificate of the local authority; its key is in the control store
+//	control/     the control store, sealed under a key derived from the root key
+//	audit/       the audit log, sealed under another
+//	accounts/    one directory per account: keyring and store
+//
+// # Start
+//
+// Lock, root key, control store, audit log, domains, faces, listeners: in this order, each standing
+// on the one before. What was started is stopped in reverse, also when a later step fails. No
+// account is opened: the first request, or the first probe of its key, does that.
+//
+// # Events
+//
+// Three things make the envelope look at its keys at once instead of at the next interval: a change
+// in a vault of ours, of role assignments, of a principal. Each is a hint and nothing more; the
+// envelope asks the vault over HTTPS like anybody else.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/latchkey-db/latchkey/internal/account"
+	"github.com/latchkey-db/latchkey/internal/atomicfile"
+	"github.com/latchkey-db/latchkey/internal/audit"
+	"github.com/latchkey-db/latchkey/internal/config"
+	"github.com/latchkey-db/latchkey/internal/directory"
+	"github.com/latchkey-db/latchkey/internal/docdb"
+	"github.com/latchkey-db/latchkey/internal/envelope"
+	"github.com/latchkey-db/latchkey/internal/front"
+	"github.com/latchkey-db/latchkey/internal/obs"
+	"github.com/latchkey-db/latchkey/internal/rbac"
+	"github.com/latchkey-db/latchkey/internal/resource"
+	"github.com/latchkey-db/latchkey/internal/store"
+	"github.com/latchkey-db/latchkey/internal/supervise"
+	"github.com/latchkey-db/latchkey/internal/vault"
+)
+
+// sweepInterval is how often soft-deleted things are looked over for those past their date.
+const sweepInterval = 10 * time.Minute
+
+// Server is a running server.
+type Server struct {
+	cfg     config.Config
+	log     *slog.Logger
+	metrics *obs.Metrics
+
+	dir       *dataDir
+	control   *store.Store
+	audit     *audit.Log
+	directory *directory.Directory
+	rbac      *rbac.Engine
+	resources *resource.Service
+	vaults    *vault.Service
+	keeper    *envelope.Keeper
+	accounts  *account.Service
+	documents *docdb.Service
+	ca        *front.CA
+	front     *front.Server
+	jobs      *supervise.Group
+	admin     Credentials
+	emulator  string // the label of the emulator's account; "" without one
+
+	// address is where the front listens; empty until it does. The envelope's client needs it.
+	mu      sync.RWMutex
+	address string
+
+	stops    []func(context.Context) error // in the order of starting
+	stopOnce sync.Once
+	stopErr  error
+}
+
+// Start builds and starts a server. It returns when the server is ready; ctx bounds the start only.
+// Whatever fails, nothing is left running.
+func Start(ctx context.Context, cfg config.Config, log *slog.Logger) (*Server, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{cfg: cfg, log: log, metrics: obs.NewMetrics(Version()), jobs: supervise.New()}
+	for _, step := range []func(context.Context) error{
+		s.openDirectory, s.openControl, s.openDomains, s.openAccounts, s.openAdministrator, s.openEmulator, s.openFront, s.startJobs,
+	} {
+		if err := step(ctx); err != nil {
+			return nil, errors.Join(err, s.Stop(context.WithoutCancel(ctx)))
+		}
+	}
+	return s, nil
+}
+
+// onStop remembers how to undo what was just started.
+func (s *Server) onStop(f func(context.Context) error) { s.stops = append(s.stops, f) }
+
+// Stop stops everything in reverse order. It is safe to call twice.
+func (s *Server) Stop(ctx context.Context) error {
+	s.stopOnce.Do(func() {
+		for i := len(s.stops) - 1; i >= 0; i-- {
+			s.stopErr = errors.Join(s.stopErr, s.stops[i](ctx))
+		}
+	})
+	return s.stopErr
+}
+
+// Addresses returns where the server listens.
+func (s *Server) Addresses() front.Addresses { return s.front.Addresses() }
+
+// Administrator returns the administrator's credentials.
+func (s *Server) Administrator() Credentials { return s.admin }
+
+// RootCertificate returns the local authority's certificate in PEM.
+func (s *Server) RootCertificate() []byte { return s.ca.Certificate() }
+
+// Transport leads the names that the server serves to it.
+func (s *Server) Transport() http.RoundTripper { return s.front.Transport() }
+
+func (s *Server) openDirectory(context.Context) (err error) {
+	path, err := filepath.Abs(s.cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	if s.dir, err = openDataDir(path); err != nil {
+		return err
+	}
+	s.onStop(func(context.Context) error { return s.dir.close() })
+	return nil
+}
+
+// openControl opens what everything else stands on: the control store, and the audit log, without
+// which nothing is done.
+func (s *Server) openControl(context.Context) error {
+	root, err := s.dir.rootKey()
+	if err != nil {
+		return err
+	}
+	s.onStop(func(context.Context) error { root.Wipe(); return nil })
+	controlFS, err := sealed(root, controlDir)
+	if err != nil {
+		return err
+	}
+	s.control, err = store.Open(s.dir.file(controlDir), store.Options{FS: controlFS, Logger: s.log, OnPoison: s.controlFailed})
+	if err != nil {
+		return fmt.Errorf("open the control store: %w", err)
+	}
+	s.onStop(func(context.Context) error { return s.control.Close() })
+	auditFS, err := sealed(root, auditDir)
+	if err != nil {
+		return err
+	}
+	if s.audit, err = audit.Open(audit.Options{FS: auditFS, Dir: s.dir.file(auditDir)}); err != nil {
+		return fmt.Errorf("open the audit log: %w", err)
+	}
+	s.onStop(func(context.Context) error { return s.audit.Close() })
+	return s.openKeeper(root)
+}
+
+func (s *Server) controlFailed(err error) {
+	s.log.Error("the control store failed; restart the server when its disk is in order", "error", err)
+}
+
+// openAdministrator makes the administrator on the first start. A start that was cut before the
+// credentials were written gives new ones.
+func (s *Server) openAdministrator(ctx context.Context) error {
+	admin, err := s.directory.Bootstrap(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.rbac.Bootstrap(ctx, admin.ObjectID); err != nil {
+		return err
+	}
+	if admin.Secret == nil {
+		if s.admin, err = s.dir.loadAdmin(); err == nil {
+			return nil
+		}
+		if admin, err = s.directory.ResetAdministrator(ctx); err != nil {
+			return err
+		}
+	}
+	s.admin = Credentials{TenantID: admin.TenantID, SubscriptionID: s.resources.Subscription().ID,
+		ClientID: admin.ClientID, ObjectID: admin.ObjectID, ClientSecret: string(admin.Secret.Reveal())}
+	return s.dir.saveAdmin(s.admin)
+}
+
+// openFront starts the listeners.
+func (s *Server) openFront(context.Context) (err error) {
+	if err := atomicfile.Write(s.dir.file(caFile), s.ca.Certificate(), 0o644); err != nil {
+		return err
+	}
+	cfg := front.Config{
+		Listen: s.cfg.Listen, ProxyListen: s.cfg.ProxyListen, AllowRemoteProxy: s.cfg.ProxyRemote, CA: s.ca,
+		Handlers: s.faces(), Ready: func(context.Context) error { return s.control.Err() },
+		Metrics: s.metrics.Handler(), Observe: s.observe, Log: s.log,
+	}
+	if s.emulator != "" {
+		cfg.EmulatorListen, cfg.Emulator = s.cfg.EmulatorListen, s.emulatorFace()
+	}
+	if s.front, err = front.Start(cfg); err != nil {
+		return err
+	}
+	s.onStop(s.front.Stop)
+	s.setAddress(s.front.Addresses().Front)
+	return nil
+}
+
+func (s *Server) setAddress(a string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.address = a
+}
+
+func (s *Server) frontAddress() string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.address
+}
+
+// startJobs starts the background work.
+func (s *Server) startJobs(context.Context) error {
+	s.onStop(func(ctx context.Context) error {
+		return errors.Join(s.jobs.Stop(ctx), s.resources.Operations.Stop(ctx))
+	})
+	s.keeper.Hint(func(envelope.Protection) bool { return true })
+	return s.jobs.Go("sweep", func(ctx context.Context) {
+		ticker := time.NewTicker(sweepInterval)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case now := <-ticker.C:
+				if err := s.vaults.Sweep(ctx, now); err != nil {
+					s.log.Error("the sweep of deleted vaults and keys failed", "error", err)
+				}
+			}
+		}
+	})
+}
+
+// baseFS is the file system below all sealed ones.
+var baseFS = vfs.Default

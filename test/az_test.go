@@ -1,0 +1,112 @@
+package test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestTutorialVerbatim runs the tutorial's script with the real az, unmodified and with its default
+// configuration for the public cloud, and then the two gates: RBAC on the account, policy in the vault.
+func TestTutorialVerbatim(t *testing.T) {
+	azPath(t)
+	s := &scenario{server: startServer(t)}
+	script, err := filepath.Abs("testdata/tutorial.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.mustExec("bash", script)
+	s.connect()
+	c := s.newContainer("db1", "c1")
+	docs := someDocs(100)
+	s.putAll(c, docs)
+
+	t.Run("account says so", func(t *testing.T) {
+		out := s.mustExec("az", "cosmosdb", "show", "--name", "mycosmosdbaccount", "--resource-group", "myresourcegroup", "-o", "json")
+		var a struct {
+			KeyURI string `json:"keyVaultKeyUri"`
+			Status string `json:"customerManagedKeyStatus"`
+		}
+		if err := json.Unmarshal([]byte(out), &a); err != nil {
+			t.Fatal(err)
+		}
+		if a.KeyURI != "https://mykeyvault.vault.azure.net/keys/mycosmosdbkey" || a.Status != "Access to the configured customer managed key confirmed." {
+			t.Errorf("%+v", a)
+		}
+	})
+	t.Run("disable and enable", func(t *testing.T) {
+		set := func(enabled string) {
+			s.mustExec("az", "keyvault", "key", "set-attributes", "--vault-name", "mykeyvault", "--name", "mycosmosdbkey", "--enabled", enabled)
+		}
+		set("false")
+		s.waitRevoked(c, docs[0], "4018")
+		if out := s.mustExec("az", "cosmosdb", "show", "-n", "mycosmosdbaccount", "-g", "myresourcegroup", "--query", "customerManagedKeyStatus", "-o", "tsv"); !strings.Contains(out, "disabled or expired") {
+			t.Errorf("az cosmosdb show: %s", out)
+		}
+		set("true")
+		s.waitServed(c, docs[0])
+		s.compareAll(c, docs)
+	})
+	t.Run("gate one: RBAC on the account", func(t *testing.T) { s.gateOne(t); s.compareAll(c, docs) })
+	t.Run("gate two: the vault's policy", func(t *testing.T) { s.gateTwo(t); s.compareAll(c, docs) })
+}
+
+// gateOne: whoever lacks databaseAccounts/write cannot change the key, however right the policy is.
+func (s *scenario) gateOne(t *testing.T) {
+	out := s.mustExec("az", "ad", "sp", "create-for-rbac", "--name", "onlooker", "--role", "Cosmos DB Account Reader Role",
+		"--scopes", "/subscriptions/"+s.admin().SubscriptionID+"/resourceGroups/myresourcegroup", "-o", "json")
+	var sp struct{ AppID, Password, Tenant string }
+	if err := json.Unmarshal([]byte(out), &sp); err != nil {
+		t.Fatal(err)
+	}
+	script := `set -e
+export AZURE_CONFIG_DIR="$1"
+az login --service-principal -u "$2" -p "$3" --tenant "$4" -o none
+az cosmosdb show --name mycosmosdbaccount --resource-group myresourcegroup -o none
+az cosmosdb update --name mycosmosdbaccount --resource-group myresourcegroup --key-uri https://mykeyvault.vault.azure.net/keys/mycosmosdbkey -o none`
+	_, err := s.exec("bash", "-c", script, "gate", t.TempDir(), sp.AppID, sp.Password, sp.Tenant)
+	if err := contains(err, "AuthorizationFailed", "does not have authorization to perform action 'Microsoft.DocumentDB/databaseAccounts/write'"); err != nil {
+		t.Error(err)
+	}
+}
+
+// gateTwo: an Owner cannot make the account use a key that the database may not unwrap with.
+func (s *scenario) gateTwo(t *testing.T) {
+	script := `set -e
+az keyvault create --name othervault --resource-group myresourcegroup --location eastus --enable-rbac-authorization false --enable-purge-protection true -o none
+RP_SP_ID=$(az ad sp list --display-name "Microsoft.DocumentDB" --query "[].objectId" -o tsv)
+az keyvault set-policy --name othervault --resource-group myresourcegroup --object-id $RP_SP_ID --key-permissions get wrapKey -o none
+az keyvault key create --vault-name othervault --name otherkey --kty RSA --size 2048 -o none
+az cosmosdb update --name mycosmosdbaccount --resource-group myresourcegroup --key-uri https://othervault.vault.azure.net/keys/otherkey -o none`
+	_, err := s.exec("bash", "-c", script)
+	if err := contains(err, "Forbidden", "does not have keys unwrapKey permission"); err != nil {
+		t.Error(err)
+	}
+	out := s.mustExec("az", "cosmosdb", "show", "-n", "mycosmosdbaccount", "-g", "myresourcegroup", "--query", "keyVaultKeyUri", "-o", "tsv")
+	if out != "https://mykeyvault.vault.azure.net/keys/mycosmosdbkey" {
+		t.Errorf("the account changed: %s", out)
+	}
+}
+
+// TestAZTour runs the az commands that the tutorial does not use but that its reader will try next.
+func TestAZTour(t *testing.T) {
+	azPath(t)
+	s := startServer(t)
+	script, err := filepath.Abs("testdata/tour.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := s.exec("bash", script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile("testdata/tour.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out != string(want) {
+		t.Errorf("got:\n%s\nwant:\n%s", out, want)
+	}
+}
