@@ -135,9 +135,14 @@ func (x *exchange) checkDate() error {
 	return nil
 }
 
-// parseDate reads a date of HTTP; clients write the names in either case.
+// parseDate reads a date of HTTP. Clients write it in either case; names parse without regard to
+// it, the zone does not.
 func parseDate(s string) (time.Time, error) {
-	return time.Parse(strings.ToUpper(http.TimeFormat), strings.ToUpper(s))
+	s = strings.TrimSpace(s)
+	if zone := len(s) - len("GMT"); zone > 0 {
+		s = s[:zone] + strings.ToUpper(s[zone:])
+	}
+	return time.Parse(http.TimeFormat, s)
 }
 
 func (x *exchange) authenticateToken(token string) error {
