@@ -1,6 +1,7 @@
 package cosmos
 
 import (
+	"encoding/base64"
 	"net/url"
 	"strings"
 
@@ -67,11 +68,16 @@ func (p path) signed() (resourceType, link string) {
 	return resourceType, strings.Join(owner, "/")
 }
 
-// signedByRID is the link of a path of resource ids; ok is false when the path has none.
+// signedByRID is the link of a path of resource ids; ok is false when the path does not end with one.
 func (p path) signedByRID() (link string, ok bool) {
 	n := len(p) - len(p)%2
 	if n == 0 {
 		return "", false
 	}
-	return strings.ToLower(p[n-1]), true
+	b, err := base64.StdEncoding.DecodeString(strings.ReplaceAll(p[n-1], "-", "/"))
+	switch len(b) {
+	case 3, 4, 8, 16: // an offer, a database, a container, what is in one
+		return strings.ToLower(p[n-1]), err == nil
+	}
+	return "", false
 }
