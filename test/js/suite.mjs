@@ -1,0 +1,69 @@
+// The JavaScript client against a running server: ENDPOINT and KEY are in the environment, and
+// NODE_EXTRA_CA_CERTS makes the server's certificate trusted. Ends with "ok" or with an error.
+import assert from "node:assert/strict";
+import { CosmosClient } from "@azure/cosmos";
+
+const client = new CosmosClient({ endpoint: process.env.ENDPOINT, key: process.env.KEY });
+
+async function refused(promise, code) {
+  await assert.rejects(promise, (e) => {
+    assert.equal(e.code, code, e.message);
+    return true;
+  });
+}
+
+const { database } = await client.databases.createIfNotExists({ id: "js" });
+await client.databases.createIfNotExists({ id: "js" });
+const { container } = await database.containers.createIfNotExists({
+  id: "things é",
+  partitionKey: { paths: ["/kind"], version: 2 },
+  throughput: 400,
+});
+
+// Items.
+const made = await container.items.create({ id: "1", kind: "a", n: 1 });
+assert.equal(made.statusCode, 201);
+assert.ok(made.resource._rid && made.resource._etag && made.resource._ts);
+await refused(container.items.create({ id: "1", kind: "a" }), 409);
+const read = await container.item("1", "a").read();
+assert.equal(read.resource.n, 1);
+assert.equal((await container.item("none", "a").read()).statusCode, 404);
+const replaced = await container.item("1", "a").replace({ id: "1", kind: "a", n: 2 }, { accessCondition: { type: "IfMatch", condition: made.etag } });
+assert.equal(replaced.resource.n, 2);
+await refused(container.item("1", "a").replace({ id: "1", kind: "a", n: 3 }, { accessCondition: { type: "IfMatch", condition: made.etag } }), 412);
+assert.equal((await container.items.upsert({ id: "2", kind: "b" })).statusCode, 201);
+assert.equal((await container.items.upsert({ id: "2", kind: "b", x: null })).statusCode, 200);
+const patched = await container.item("1", "a").patch([{ op: "incr", path: "/n", value: 5 }]);
+assert.equal(patched.resource.n, 7);
+await container.items.create({ id: "nokind" });
+assert.equal((await container.item("nokind", undefined).read()).resource.id, "nokind");
+await container.items.create({ id: "a b/ü".replace("/", "-"), kind: "ключ" });
+assert.equal((await container.item("a b-ü", "ключ").read()).statusCode, 200);
+
+// Feeds and queries.
+assert.equal((await container.items.readAll().fetchAll()).resources.length, 4);
+assert.equal((await container.items.query("SELECT * FROM c").fetchAll()).resources.length, 4);
+assert.equal((await container.items.query("SELECT * FROM c", { partitionKey: "a" }).fetchAll()).resources.length, 1);
+const page = await container.items.query("SELECT * FROM c", { maxItemCount: 3, partitionKey: undefined }).fetchNext();
+assert.equal(page.resources.length, 3);
+assert.equal((await client.databases.query({ query: "SELECT * FROM root r WHERE r.id=@id", parameters: [{ name: "@id", value: "js" }] }).fetchAll()).resources.length, 1);
+assert.equal((await container.readOffer()).resource.content.offerThroughput, 400);
+assert.equal((await container.readPartitionKeyRanges().fetchAll()).resources.length, 1);
+
+// Batches and bulk.
+const batch = await container.items.batch([{ operationType: "Create", resourceBody: { id: "b1", kind: "a" } }, { operationType: "Read", id: "1" }], "a");
+assert.deepEqual(batch.result.map((r) => r.statusCode), [201, 200]);
+const bulk = await container.items.bulk([
+  { operationType: "Create", resourceBody: { id: "k1", kind: "x" } },
+  { operationType: "Upsert", partitionKey: "y", resourceBody: { id: "k2", kind: "y" } },
+]);
+assert.deepEqual(bulk.map((r) => r.statusCode), [201, 201]);
+
+// Ends.
+assert.equal((await container.item("1", "a").delete()).statusCode, 204);
+await refused(container.item("1", "a").delete(), 404);
+await container.delete();
+await database.delete();
+assert.equal((await client.database("js").read().catch((e) => ({ statusCode: e.code }))).statusCode, 404);
+client.dispose();
+console.log("ok");
