@@ -113,8 +113,9 @@ func TestRevokedAcrossRestart(t *testing.T) {
 	if err := s.op.SetKeyEnabled(t.Context(), true); err != nil {
 		t.Fatal(err)
 	}
-	s.waitServed(c, docs[0])
-	s.compareAll(c, docs)
+	// A client of this SDK that was refused its first request does not ask again for minutes.
+	s.waitFor("the data to be back", bound, func() error { return get(t.Context(), s.container("db1", "c1"), docs[0]) })
+	s.compareAll(s.container("db1", "c1"), docs)
 }
 
 // TestRotation: a new version is taken, then the old one may go; another key likewise.
@@ -182,7 +183,7 @@ func TestRefusedConfiguration(t *testing.T) {
 		{"no unwrapKey", []string{"get", "wrapKey"}, s.keyURI, []string{"Forbidden", "does not have keys unwrapKey permission"}},
 		{"no wrapKey", []string{"get", "unwrapKey"}, s.keyURI, []string{"Forbidden", "does not have keys wrapKey permission"}},
 		{"no get", []string{"wrapKey", "unwrapKey"}, s.keyURI, []string{"Forbidden", "does not have keys get permission"}},
-		{"no such key", []string{"get", "wrapKey", "unwrapKey"}, s.keyURI + "x", []string{"KeyNotFound"}},
+		{"no such key", []string{"get", "wrapKey", "unwrapKey"}, s.keyURI + "x", []string{"BadRequest", "was not found in this key vault"}},
 		{"not a key", []string{"get", "wrapKey", "unwrapKey"}, "https://mykeyvault.vault.azure.net/", []string{"Provided KeyVaultKeyUri https://mykeyvault.vault.azure.net/ is Invalid."}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
