@@ -37,19 +37,39 @@ func (s *Service) acquire(ctx context.Context, accountID string) (a *account, re
 	if err != nil {
 		return nil, nil, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a = s.accounts[accountID]
-	if a == nil || a.db != db {
+	if a = s.use(accountID, db); a == nil {
 		if err := checkLayout(db); err != nil {
 			giveBack()
 			return nil, nil, err
 		}
+		a = s.remember(accountID, db)
+	}
+	return a, func() { s.release(a); giveBack() }, nil
+}
+
+// use returns the account when this opening of its store is known.
+func (s *Service) use(accountID string, db *store.Store) *account {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.accounts[accountID]
+	if a == nil || a.db != db {
+		return nil
+	}
+	a.users++
+	return a
+}
+
+// remember makes the account for an opening, unless another request has done so in the meantime.
+func (s *Service) remember(accountID string, db *store.Store) *account {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.accounts[accountID]
+	if a == nil || a.db != db {
 		a = &account{id: accountID, db: db, containers: map[containerID]*container{}}
 		s.accounts[accountID] = a
 	}
 	a.users++
-	return a, func() { s.release(a); giveBack() }, nil
+	return a
 }
 
 func (s *Service) release(a *account) {
@@ -97,8 +117,7 @@ func (a *account) continuationSecret() ([]byte, error) {
 // session is one authorised request in one account.
 type session struct {
 	*account
-	service *Service
-	caller  principal.Caller
+	ctx     context.Context
 	now     time.Time
 	release func()
 }
@@ -123,7 +142,7 @@ func (s *Service) guard(ctx context.Context, c principal.Caller, accountID, acti
 			return nil, err
 		}
 	}
-	return &session{account: a, service: s, caller: c, now: s.cfg.Now(), release: release}, nil
+	return &session{account: a, ctx: ctx, now: s.cfg.Now(), release: release}, nil
 }
 
 // names translates resource ids to the names that they stand for, as far as they do.

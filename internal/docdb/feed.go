@@ -42,6 +42,9 @@ type Page struct {
 	Receipt
 	Items        []jsontext.Value
 	Continuation string // "" at the end
+	// Retrieved and RetrievedBytes count the documents that a query read.
+	Retrieved      int
+	RetrievedBytes int
 }
 
 // pageSize is the number of results on a page.
@@ -158,7 +161,7 @@ func itemAt(view *store.Snapshot, id containerID, at []byte) (*item, error) {
 }
 
 // ReadFeed returns a page of the documents of a container, in the order of their resource ids.
-func (s *Service) ReadFeed(ctx context.Context, c principal.Caller, q FeedRequest) (Page, error) {
+func (s *Service) ReadFeed(ctx context.Context, c principal.Caller, q FeedRequest) (page Page, err error) {
 	r, state, end, err := s.begin(ctx, c, actionQuery, q.Path, q.Consistency)
 	if err != nil {
 		return Page{}, err
@@ -179,7 +182,6 @@ func (s *Service) ReadFeed(ctx context.Context, c principal.Caller, q FeedReques
 		return Page{}, err
 	}
 	defer closeView(view, &err)
-	page := Page{}
 	more, size := false, 0
 	for i := range part.items(view, state.id, at.after, &err) {
 		if i.expired(r.now.Unix(), state.rec.Spec.DefaultTTL) {
@@ -249,7 +251,7 @@ type ChangeFeedPage struct {
 
 // ChangeFeed returns the latest version of the items that changed, in the order of their changes.
 // Items that were deleted are not in it. All changes of one commit are on the same page.
-func (s *Service) ChangeFeed(ctx context.Context, c principal.Caller, q ChangeFeedRequest) (ChangeFeedPage, error) {
+func (s *Service) ChangeFeed(ctx context.Context, c principal.Caller, q ChangeFeedRequest) (page ChangeFeedPage, err error) {
 	r, state, end, err := s.begin(ctx, c, actionChangeFeed, q.Path, q.Consistency)
 	if err != nil {
 		return ChangeFeedPage{}, err
@@ -269,7 +271,6 @@ func (s *Service) ChangeFeed(ctx context.Context, c principal.Caller, q ChangeFe
 		return ChangeFeedPage{}, err
 	}
 	defer closeView(view, &err)
-	page := ChangeFeedPage{}
 	next, err := q.collect(r, state, part, view, from, visible, &page)
 	if err != nil {
 		return ChangeFeedPage{}, err

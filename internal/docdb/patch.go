@@ -103,7 +103,7 @@ func parsePointer(p string) (tokens []string, ok bool) {
 // patched returns the document that a patch makes of an item.
 func (t *transaction) patched(p *patch, cur *item) (*document, error) {
 	spec := &t.container.rec.Spec
-	if err := t.session.service.patchCondition(p.Condition, cur.json(t.container.id)); err != nil {
+	if err := patchCondition(t.session.ctx, p.Condition, cur.json(t.container.id)); err != nil {
 		return nil, err
 	}
 	body := jsontext.Value(cur.body)
