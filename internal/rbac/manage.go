@@ -256,6 +256,19 @@ func (e *Engine) Permissions(c principal.Caller, scope string) []Permission {
 	return out
 }
 
+// HasGrant reports whether the caller has any role at scope, above it or below it.
+func (e *Engine) HasGrant(c principal.Caller, scope string) bool {
+	s := e.state.Load()
+	for _, id := range c.IDs() {
+		for _, a := range s.byPrincipal[strings.ToLower(id)] {
+			if uri.Within(a.Scope, scope) || uri.Within(scope, a.Scope) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Bootstrap makes objectID the owner of everything, once.
 func (e *Engine) Bootstrap(ctx context.Context, objectID string) error {
 	for _, a := range e.state.Load().byPrincipal[strings.ToLower(objectID)] {

@@ -14,5 +14,8 @@
 // # Deleting a group
 //
 // Everything in the group is deleted first, each thing by its own domain under the caller's own
-// rights; the group goes last. A refusal stops the deletion and leaves the rest in place.
+// rights; then what stood at the group (role assignments); the group's record goes last, so that no
+// cut leaves grants for a later group of the same name. A refusal stops the deletion and leaves the
+// rest in place. While it runs the group refuses new contents; what was being made when it began is
+// found by a second look.
 package resource

@@ -3,8 +3,6 @@ package resource
 import (
 	"context"
 	"log/slog"
-	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -54,7 +52,11 @@ type Config struct {
 	Authorizer Authorizer
 	Audit      Auditor
 	Contents   []Contents
-	// OnDelete is called with the id of a group that is gone.
+	// HasGrant reports whether a caller has any role at or below a scope, whatever the role allows. With
+	// it the subscription is listed for whoever works in it with rights to data alone; nil means no.
+	HasGrant func(c principal.Caller, scope string) bool
+	// OnDelete is called with the id of an emptied group before its record goes: when it fails, the
+	// group stays. Nothing that stood there may outlive the group and meet a later one of its name.
 	OnDelete func(scope string) error
 	Now      func() time.Time // nil means time.Now
 	Log      *slog.Logger
@@ -66,21 +68,8 @@ type Subscription struct {
 	Name string
 }
 
-// Group is a resource group.
-type Group struct {
-	Subscription string
-	Name         string
-	Location     string
-	Tags         map[string]string
-	ManagedBy    string
-}
-
-// ID is the group's resource id.
-func (g Group) ID() uri.ResourceID {
-	return uri.ResourceID{Subscription: g.Subscription, ResourceGroup: g.Name}
-}
-
-// Service is the set of groups. It is safe for concurrent use. mu guards the maps only.
+// Service is the set of groups. It is safe for concurrent use. change is held by one change from its
+// check to its record; mu guards the maps only and is never held across the store.
 type Service struct {
 	cfg           Config
 	subscriptions *store.Table[Subscription]
@@ -88,9 +77,11 @@ type Service struct {
 	registered    *store.Table[bool]
 	Operations    *Operations
 
+	change        sync.Mutex
 	mu            sync.RWMutex
-	subscription  Subscription
+	subscription  Subscription     // never changes after Open
 	groups        map[string]Group // by lower-case name
+	deleting      map[string]bool  // by lower-case name
 	registrations map[string]bool  // by lower-case namespace
 }
 
@@ -99,12 +90,19 @@ func Open(cfg Config) (*Service, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.HasGrant == nil {
+		cfg.HasGrant = func(principal.Caller, string) bool { return false }
+	}
+	if cfg.OnDelete == nil {
+		cfg.OnDelete = func(string) error { return nil }
+	}
 	s := &Service{
 		cfg:           cfg,
 		subscriptions: store.NewTable[Subscription](cfg.DB, "resource/subscriptions"),
 		groupTable:    store.NewTable[Group](cfg.DB, "resource/groups"),
 		registered:    store.NewTable[bool](cfg.DB, "resource/registrations"),
 		Operations:    newOperations(cfg.Now),
+		deleting:      map[string]bool{},
 	}
 	var err error
 	if s.groups, err = s.groupTable.All(); err != nil {
@@ -157,139 +155,51 @@ func (s *Service) guard(ctx context.Context, c principal.Caller, action, scope s
 	return decision
 }
 
-const groupAction = "Microsoft.Resources/subscriptions/resourceGroups/"
+// scope is the subscription's id.
+func (s *Service) scope() string { return uri.ResourceID{Subscription: s.subscription.ID}.String() }
 
-var groupName = regexp.MustCompile(`^[\p{L}\p{N}._()-]{1,90}$`)
-
-// Group returns one group.
-func (s *Service) Group(ctx context.Context, c principal.Caller, id uri.ResourceID) (Group, error) {
-	if err := s.guard(ctx, c, groupAction+"read", id.String()); err != nil {
-		return Group{}, err
+// ReadSubscription authorises action, a read of something that the whole subscription shares. It is
+// allowed to everybody who sees any part of the subscription: who may work in one group has to find
+// locations and providers.
+func (s *Service) ReadSubscription(ctx context.Context, c principal.Caller, action string) error {
+	if s.MayList(ctx, c) {
+		return nil
 	}
-	return s.group(id.ResourceGroup)
-}
-
-func (s *Service) group(name string) (Group, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	g, ok := s.groups[strings.ToLower(name)]
-	if !ok {
-		return Group{}, fault.New(fault.NotFound, "ResourceGroupNotFound", "Resource group '%s' could not be found.", name)
-	}
-	return g, nil
-}
-
-// RequireGroup returns a fault when there is no group of that name. It asks for no right: callers
-// have authorised what they do in the group.
-func (s *Service) RequireGroup(name string) error {
-	_, err := s.group(name)
-	return err
-}
-
-// Groups lists the groups that the caller may read, by name.
-func (s *Service) Groups(ctx context.Context, c principal.Caller) []Group {
-	s.mu.RLock()
-	all := slices.Collect(maps.Values(s.groups))
-	s.mu.RUnlock()
-	all = slices.DeleteFunc(all, func(g Group) bool {
-		return s.cfg.Authorizer.Authorize(ctx, c, groupAction+"read", g.ID().String()) != nil
-	})
-	slices.SortFunc(all, func(a, b Group) int { return strings.Compare(a.Name, b.Name) })
-	return all
+	return s.guard(ctx, c, action, s.scope())
 }
 
 // MayList reports whether the caller sees anything of the subscription.
 func (s *Service) MayList(ctx context.Context, c principal.Caller) bool {
-	scope := uri.ResourceID{Subscription: s.subscription.ID}.String()
-	if s.cfg.Authorizer.Authorize(ctx, c, "Microsoft.Resources/subscriptions/read", scope) == nil || len(s.Groups(ctx, c)) > 0 {
+	if s.cfg.Authorizer.Authorize(ctx, c, "Microsoft.Resources/subscriptions/read", s.scope()) == nil ||
+		s.cfg.HasGrant(c, s.scope()) || len(s.Groups(ctx, c)) > 0 {
 		return true
 	}
 	list, err := s.List(ctx, c, "")
 	return err == nil && len(list) > 0
 }
 
-// PutGroup makes a group or replaces its tags. Its location cannot change.
-func (s *Service) PutGroup(ctx context.Context, c principal.Caller, g Group) (stored Group, created bool, err error) {
-	if err := s.guard(ctx, c, groupAction+"write", g.ID().String()); err != nil {
-		return g, false, err
-	}
-	if !groupName.MatchString(g.Name) || strings.HasSuffix(g.Name, ".") {
-		return g, false, fault.New(fault.Invalid, "InvalidResourceGroup", "The provided resource group name '%s' is invalid.", g.Name)
-	}
-	if g.Location == "" {
-		return g, false, fault.New(fault.Invalid, "LocationRequired", "The location property is required for this definition.")
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	key := strings.ToLower(g.Name)
-	old, exists := s.groups[key]
-	if exists {
-		if old.Location != g.Location {
-			return old, false, fault.New(fault.Conflict, "InvalidResourceGroupLocation",
-				"Invalid resource group location '%s'. The Resource group already exists in location '%s'.", g.Location, old.Location)
-		}
-		g.Name = old.Name
-	}
-	if err := s.groupTable.Put(key, g); err != nil {
-		return g, false, err
-	}
-	s.groups[key] = g
-	return g, !exists, nil
-}
-
-// TagGroup replaces the tags of a group.
-func (s *Service) TagGroup(ctx context.Context, c principal.Caller, id uri.ResourceID, tags map[string]string) (Group, error) {
-	if err := s.guard(ctx, c, groupAction+"write", id.String()); err != nil {
-		return Group{}, err
-	}
-	g, err := s.group(id.ResourceGroup)
-	if err != nil {
-		return Group{}, err
-	}
-	g.Tags = tags
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.groupTable.Put(strings.ToLower(g.Name), g); err != nil {
-		return Group{}, err
-	}
-	s.groups[strings.ToLower(g.Name)] = g
-	return g, nil
-}
-
-// BeginDeleteGroup checks the deletion of a group; the returned function carries it out.
-func (s *Service) BeginDeleteGroup(ctx context.Context, c principal.Caller, id uri.ResourceID) (func(context.Context) error, error) {
-	if err := s.guard(ctx, c, groupAction+"delete", id.String()); err != nil {
-		return nil, err
-	}
-	g, err := s.group(id.ResourceGroup)
-	if err != nil {
-		return nil, err
-	}
-	return func(ctx context.Context) error { return s.deleteGroup(ctx, c, g) }, nil
-}
-
-func (s *Service) deleteGroup(ctx context.Context, c principal.Caller, g Group) error {
-	for _, contents := range s.cfg.Contents {
-		list, err := contents.Resources(ctx, principal.Server("group deletion"), g.Subscription, g.Name)
-		if err != nil {
-			return err
-		}
-		for _, r := range list {
-			if _, err := contents.Delete(ctx, c, r.ID); err != nil {
-				return err
-			}
-		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.groupTable.Delete(strings.ToLower(g.Name)); err != nil {
+// Read authorises the read of something at id of which this server has none, such as deployments.
+func (s *Service) Read(ctx context.Context, c principal.Caller, action string, id uri.ResourceID) error {
+	at := uri.ResourceID{Subscription: id.Subscription, ResourceGroup: id.ResourceGroup}
+	if err := s.guard(ctx, c, action, at.String()); err != nil || id.ResourceGroup == "" {
 		return err
 	}
-	delete(s.groups, strings.ToLower(g.Name))
-	if s.cfg.OnDelete != nil {
-		return s.cfg.OnDelete(g.ID().String())
+	_, err := s.group(id.ResourceGroup)
+	return err
+}
+
+// GroupContents lists the resources of one group that the caller may read. Who may read neither the
+// group nor anything in it does not learn whether it exists.
+func (s *Service) GroupContents(ctx context.Context, c principal.Caller, id uri.ResourceID) ([]Generic, error) {
+	list, err := s.List(ctx, c, id.ResourceGroup)
+	if err != nil || len(list) > 0 {
+		return list, err
 	}
-	return nil
+	if err := s.guard(ctx, c, groupAction+"resources/read", s.groupID(id)); err != nil {
+		return nil, err
+	}
+	_, err = s.group(id.ResourceGroup)
+	return nil, err
 }
 
 // List returns all resources that the caller may read, in a group when group is not "".
@@ -306,18 +216,40 @@ func (s *Service) List(ctx context.Context, c principal.Caller, group string) ([
 	return out, nil
 }
 
-// Register records that a provider is registered in the subscription.
-func (s *Service) Register(ctx context.Context, c principal.Caller, namespace string) error {
-	scope := uri.ResourceID{Subscription: s.subscription.ID}.String()
-	if err := s.guard(ctx, c, namespace+"/register/action", scope); err != nil {
+// Registration states of a provider.
+const (
+	Registered   = "Registered"
+	Unregistered = "Unregistered"
+)
+
+// SetRegistered records that a provider is registered in the subscription, or is not. The record is
+// shown and nothing more: every provider serves every subscription.
+func (s *Service) SetRegistered(ctx context.Context, c principal.Caller, namespace string, on bool) error {
+	action := namespace + "/unregister/action"
+	if on {
+		action = namespace + "/register/action"
+	}
+	if err := s.guard(ctx, c, action, s.scope()); err != nil {
+		return err
+	}
+	s.change.Lock()
+	defer s.change.Unlock()
+	key := strings.ToLower(namespace)
+	if err := s.registered.Put(key, on); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := strings.ToLower(namespace)
-	if err := s.registered.Put(key, true); err != nil {
-		return err
-	}
-	s.registrations[key] = true
+	s.registrations[key] = on
 	return nil
+}
+
+// Registration is the state of a provider: registered until somebody says otherwise.
+func (s *Service) Registration(namespace string) string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if on, said := s.registrations[strings.ToLower(namespace)]; said && !on {
+		return Unregistered
+	}
+	return Registered
 }

@@ -76,9 +76,23 @@ func commonHeaders(w http.ResponseWriter, r *http.Request) {
 	h.Set("Expires", "-1")
 	h.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set(remainingHeader(r.Method))
 	if c := r.Header.Get("x-ms-client-request-id"); c != "" && len(c) <= 128 {
 		h.Set("x-ms-client-request-id", c)
 	}
+}
+
+// remainingHeader tells how many requests of a kind are left. This server counts none, so it shows the
+// service's full allowance, which clients only log.
+func remainingHeader(method string) (name, value string) {
+	const prefix = "x-ms-ratelimit-remaining-subscription-"
+	switch method {
+	case http.MethodGet, http.MethodHead:
+		return prefix + "reads", "11999"
+	case http.MethodDelete:
+		return prefix + "deletes", "14999"
+	}
+	return prefix + "writes", "1199"
 }
 
 func write(w http.ResponseWriter, r *http.Request, resp *Response) {
@@ -115,7 +129,7 @@ func (d *Door) serve(r *http.Request, path string) (*Response, error) {
 	case !apiVersion.MatchString(version):
 		return nil, fault.New(fault.Invalid, "InvalidApiVersionParameter", "The api-version '%s' is invalid. Versions have the form YYYY-MM-DD, or YYYY-MM-DD-preview.", version)
 	}
-	if resp, ok, err := d.operation(path, caller); ok {
+	if resp, ok, err := d.operation(r.Method, path, caller); ok {
 		return resp, err
 	}
 	body, err := wire.ReadBody(r, bodyLimit)
@@ -127,7 +141,24 @@ func (d *Door) serve(r *http.Request, path string) (*Response, error) {
 		return nil, err
 	}
 	req.APIVersion, req.Query, req.Caller, req.Names, req.Body = version, query, caller, naming.From(r.Context()), body
+	if isExistenceCheck(req) {
+		return exists(r.Context(), p, req)
+	}
 	return p.Handle(r.Context(), req)
+}
+
+// isExistenceCheck reports whether a request asks only whether a resource of a group exists.
+func isExistenceCheck(req *Request) bool {
+	return req.Method == http.MethodHead && req.ID.ResourceGroup != "" && len(req.ID.Segments) > 0 && !req.IsCollection()
+}
+
+// exists answers 204 where a GET would show the resource, and the GET's error where it would not.
+func exists(ctx context.Context, p Provider, req *Request) (*Response, error) {
+	req.Method = http.MethodGet
+	if _, err := p.Handle(ctx, req); err != nil {
+		return nil, err
+	}
+	return &Response{Status: http.StatusNoContent}, nil
 }
 
 // audiences are the resources for which a token is good here.
@@ -154,7 +185,7 @@ const resourcesNamespace = "microsoft.resources"
 
 // route parses a path and finds its provider.
 func (d *Door) route(method, path string) (*Request, Provider, error) {
-	req := &Request{Method: method}
+	req := &Request{Method: method, Path: path}
 	scope, extension, hasProvider := uri.SplitExtension(path)
 	namespace := resourcesNamespace
 	var err error
@@ -176,10 +207,20 @@ func (d *Door) route(method, path string) (*Request, Provider, error) {
 	if hasProvider && isProviderItself(req) {
 		p = d.providers[resourcesNamespace]
 	}
-	if p == nil {
+	if p == nil || !isAllowedBelow(scope, namespace) {
 		return nil, nil, fault.New(fault.NotFound, "InvalidResourceNamespace", "The resource namespace '%s' is invalid.", namespace)
 	}
 	return req, p, nil
+}
+
+// extensionNamespace is the provider whose resources hang below any other resource.
+const extensionNamespace = "Microsoft.Authorization"
+
+// isAllowedBelow reports whether a namespace may follow a scope. Only an extension's may follow another
+// resource: a path such as …/vaults/v/providers/Microsoft.KeyVault/vaults/w names nothing.
+func isAllowedBelow(scope, namespace string) bool {
+	_, _, nested := uri.SplitExtension(scope)
+	return !nested || strings.EqualFold(namespace, extensionNamespace)
 }
 
 // isProviderItself reports whether a request is about a provider (its types, its registration).
@@ -321,9 +362,9 @@ func providerOf(path string) string {
 var operationPath = regexp.MustCompile(`(?i)^/subscriptions/[^/]+/providers/[^/]+/locations/[^/]+/(operationsStatus|operationResults)/([0-9a-f-]{36})$`)
 
 // operation serves the two polling addresses. ok is false for any other path.
-func (d *Door) operation(path string, c principal.Caller) (resp *Response, ok bool, err error) {
+func (d *Door) operation(method, path string, c principal.Caller) (resp *Response, ok bool, err error) {
 	m := operationPath.FindStringSubmatch(path)
-	if m == nil {
+	if m == nil || method != http.MethodGet {
 		return nil, false, nil
 	}
 	op, found := d.cfg.Resources.Operations.Get(m[2])
@@ -338,7 +379,10 @@ func (d *Door) operation(path string, c principal.Caller) (resp *Response, ok bo
 }
 
 func (d *Door) operationStatus(op resource.Operation) *Response {
-	body := map[string]any{"id": op.ID, "status": string(op.State), "startTime": op.Started.UTC().Format(time.RFC3339)}
+	body := map[string]any{"id": op.ID, "name": op.ID, "status": string(op.State), "startTime": op.Started.UTC().Format(time.RFC3339)}
+	if op.State != resource.Running {
+		body["endTime"] = op.Finished.UTC().Format(time.RFC3339)
+	}
 	if op.State == resource.Failed {
 		f := wire.Failure(context.Background(), d.cfg.Log, op.Err)
 		body["error"] = map[string]any{"code": f.Reason, "message": f.Message}

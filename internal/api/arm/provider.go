@@ -30,7 +30,9 @@ type ResourceType struct {
 // Request is a request to Resource Manager, parsed.
 type Request struct {
 	Method string // upper case
-	// ID is what the request is about. In the id of a collection the last segment has no name.
+	Path   string // decoded, without empty segments
+	// ID is what the request is about. In the id of a collection the last segment has no name. For an
+	// extension resource it is the extension's own namespace and segments in the group of its scope.
 	ID uri.ResourceID
 	// Scope is, for an extension resource, the id that it hangs below ("" for the tenant root).
 	Scope string

@@ -5,12 +5,12 @@ package authorization
 import (
 	"context"
 	"net/http"
-	"regexp"
 	"strings"
 	"time"
 
 	"github.com/latchkey-db/latchkey/internal/api/arm"
 	"github.com/latchkey-db/latchkey/internal/fault"
+	"github.com/latchkey-db/latchkey/internal/principal"
 	"github.com/latchkey-db/latchkey/internal/rbac"
 )
 
@@ -35,7 +35,21 @@ func (p *Provider) Namespace() string { return "Microsoft.Authorization" }
 // ResourceTypes lists the types that az asks for.
 func (p *Provider) ResourceTypes() []arm.ResourceType {
 	v := []string{"2022-04-01", "2020-04-01-preview", "2018-01-01-preview"}
-	return []arm.ResourceType{{Name: "roleAssignments", Versions: v}, {Name: "roleDefinitions", Versions: v}}
+	var types []arm.ResourceType
+	for _, name := range []string{"roleAssignments", "roleDefinitions", "permissions", "denyAssignments", "locks", "classicAdministrators", "providerOperations"} {
+		types = append(types, arm.ResourceType{Name: name, Versions: v})
+	}
+	return types
+}
+
+// absent are the types of which this server has none: their lists are empty. az and Terraform read
+// them beside role assignments.
+var absent = map[string]bool{
+	"denyassignments": true, "locks": true, "classicadministrators": true, "provideroperations": true,
+	"roleeligibilityschedules": true, "roleeligibilityscheduleinstances": true, "roleeligibilityschedulerequests": true,
+	"roleassignmentschedules": true, "roleassignmentscheduleinstances": true, "roleassignmentschedulerequests": true,
+	"rolemanagementpolicies": true, "rolemanagementpolicyassignments": true,
+	"policyassignments": true, "policydefinitions": true, "policysetdefinitions": true, "policyexemptions": true,
 }
 
 // Handle routes by type.
@@ -49,11 +63,21 @@ func (p *Provider) Handle(ctx context.Context, r *arm.Request) (*arm.Response, e
 		return p.listDefinitions(ctx, r)
 	case types == "roledefinitions":
 		return p.definition(ctx, r)
-	case r.Method == http.MethodGet:
-		// Deny assignments, locks, eligibility schedules, classic administrators: there are none.
+	case types == "permissions" && r.IsCollection() && r.Method == http.MethodGet:
+		return arm.List(renderPermissions(rbac.Definition{Permissions: p.engine.Permissions(r.Caller, r.Scope)})), nil
+	case absent[types] && r.Method == http.MethodGet:
+		return p.none(r)
+	case absent[types]:
+		return nil, fault.New(fault.NotImplemented, "NotSupported", "This server does not support this operation of Microsoft.Authorization.")
+	}
+	return nil, fault.New(fault.NotFound, "InvalidResourceType", "The resource type could not be found in the namespace 'Microsoft.Authorization'.")
+}
+
+func (p *Provider) none(r *arm.Request) (*arm.Response, error) {
+	if r.IsCollection() {
 		return arm.List[any](nil), nil
 	}
-	return nil, fault.New(fault.NotImplemented, "NotSupported", "This server does not support this operation of Microsoft.Authorization.")
+	return nil, fault.New(fault.NotFound, "ResourceNotFound", "The resource '%s' of Microsoft.Authorization was not found.", r.ID.Name())
 }
 
 // guid is the last part of an id that may be given in full.
@@ -63,7 +87,10 @@ type assignmentBody struct {
 	Properties struct {
 		RoleDefinitionID string `json:"roleDefinitionId"`
 		PrincipalID      string `json:"principalId"`
+		PrincipalType    string `json:"principalType"`
 		Description      string `json:"description"`
+		Condition        string `json:"condition"`
+		Delegated        string `json:"delegatedManagedIdentityResourceId"`
 	} `json:"properties"`
 }
 
@@ -99,9 +126,13 @@ func (p *Provider) putAssignment(ctx context.Context, r *arm.Request) (*arm.Resp
 	if err := r.Decode(&b); err != nil {
 		return nil, err
 	}
+	if b.Properties.Condition != "" || b.Properties.Delegated != "" {
+		// A grant without its condition would be wider than what was asked for.
+		return nil, fault.New(fault.NotImplemented, "NotSupported", "This server does not support conditions or delegated identities on role assignments.")
+	}
 	a, created, err := p.engine.PutAssignment(ctx, r.Caller, rbac.Assignment{
 		ID: r.ID.Name(), RoleID: guid(b.Properties.RoleDefinitionID), PrincipalID: b.Properties.PrincipalID,
-		Scope: r.Scope, Description: b.Properties.Description,
+		PrincipalType: principal.Kind(b.Properties.PrincipalType), Scope: r.Scope, Description: b.Properties.Description,
 	})
 	if err != nil {
 		return nil, err
@@ -141,26 +172,13 @@ func (p *Provider) definitionID(id string) string {
 	return "/subscriptions/" + p.subscription + "/providers/Microsoft.Authorization/roleDefinitions/" + id
 }
 
-// The clauses of $filter that clients send.
-var (
-	atScope     = regexp.MustCompile(`(?i)\batScope\(\)`)
-	assignedTo  = regexp.MustCompile(`(?i)\bassignedTo\('([^']*)'\)`)
-	principalEq = regexp.MustCompile(`(?i)\bprincipalId\s+eq\s+'([^']*)'`)
-	roleNameEq  = regexp.MustCompile(`(?i)\broleName\s+eq\s+'((?:[^']|'')*)'`)
-	typeEq      = regexp.MustCompile(`(?i)\btype\s+eq\s+'([^']*)'`)
-)
-
 func (p *Provider) listAssignments(ctx context.Context, r *arm.Request) (*arm.Response, error) {
 	if r.Method != http.MethodGet {
 		return nil, methodNotAllowed(r)
 	}
-	text := r.Query.Get("$filter")
-	f := rbac.Filter{Scope: r.Scope, AtScope: atScope.MatchString(text)}
-	if m := principalEq.FindStringSubmatch(text); m != nil {
-		f.Principal = m[1]
-	}
-	if m := assignedTo.FindStringSubmatch(text); m != nil {
-		f.Any = p.principals(m[1])
+	f, err := p.assignmentFilter(r)
+	if err != nil {
+		return nil, err
 	}
 	list, err := p.engine.Assignments(ctx, r.Caller, f)
 	if err != nil {
@@ -170,31 +188,75 @@ func (p *Provider) listAssignments(ctx context.Context, r *arm.Request) (*arm.Re
 	for _, a := range list {
 		out = append(out, p.renderAssignment(a))
 	}
-	return arm.List(out), nil
+	return arm.Page(r, out)
+}
+
+// assignmentFilter reads the filters of role assignments: atScope(), assignedTo('id') and principalId
+// eq 'id', joined by "and".
+func (p *Provider) assignmentFilter(r *arm.Request) (rbac.Filter, error) {
+	text := r.Query.Get("$filter")
+	f := rbac.Filter{Scope: r.Scope}
+	parsed, err := arm.ParseFilter(text)
+	if err != nil || len(parsed) == 0 {
+		return f, err
+	}
+	for _, c := range parsed[0] {
+		switch {
+		case c.Op == "atscope" && len(c.Args) == 0:
+			f.AtScope = true
+		case c.Op == "assignedto" && len(c.Args) == 1 && f.Any == nil:
+			f.Any = append([]string{c.Args[0]}, p.principals(c.Args[0])...)
+		case c.Op == "eq" && c.Args[0] == "principalid" && f.Principal == "" && c.Args[1] != "":
+			f.Principal = c.Args[1]
+		default:
+			return f, arm.BadFilter(text)
+		}
+	}
+	if len(parsed) > 1 {
+		return f, arm.BadFilter(text)
+	}
+	return f, nil
 }
 
 func (p *Provider) listDefinitions(ctx context.Context, r *arm.Request) (*arm.Response, error) {
 	if r.Method != http.MethodGet {
 		return nil, methodNotAllowed(r)
 	}
+	text := r.Query.Get("$filter")
+	f, err := arm.ParseFilter(text)
+	if err != nil {
+		return nil, err
+	}
+	if _, known := f.Match(holds(rbac.Definition{})); !known {
+		return nil, arm.BadFilter(text)
+	}
 	list, err := p.engine.Definitions(ctx, r.Caller, r.Scope)
 	if err != nil {
 		return nil, err
 	}
-	text := r.Query.Get("$filter")
 	out := []any{}
 	for _, d := range list {
-		if selects(roleNameEq, text, d.Name) && selects(typeEq, text, kind(d)) {
+		if ok, _ := f.Match(holds(d)); ok {
 			out = append(out, p.renderDefinition(d))
 		}
 	}
-	return arm.List(out), nil
+	return arm.Page(r, out)
 }
 
-// selects reports whether a filter's clause, where it is there, names the value.
-func selects(clause *regexp.Regexp, text, value string) bool {
-	m := clause.FindStringSubmatch(text)
-	return m == nil || strings.EqualFold(strings.ReplaceAll(m[1], "''", "'"), value)
+// holds evaluates the clauses that clients use on role definitions. A list is always at the scope and
+// below it.
+func holds(d rbac.Definition) func(arm.Clause) (bool, bool) {
+	return func(c arm.Clause) (holds, known bool) {
+		switch {
+		case c.Op == "atscopeandbelow" || c.Op == "atscope":
+			return true, len(c.Args) == 0
+		case c.Op == "eq" && c.Args[0] == "rolename":
+			return strings.EqualFold(d.Name, c.Args[1]), true
+		case c.Op == "eq" && c.Args[0] == "type":
+			return strings.EqualFold(kind(d), c.Args[1]), true
+		}
+		return false, false
+	}
 }
 
 func kind(d rbac.Definition) string {
@@ -241,6 +303,9 @@ type permission struct {
 	NotActions     []string `json:"notActions"`
 	DataActions    []string `json:"dataActions"`
 	NotDataActions []string `json:"notDataActions"`
+
+	Condition        string `json:"condition,omitzero"`
+	ConditionVersion string `json:"conditionVersion,omitzero"`
 }
 
 func (p *Provider) putDefinition(ctx context.Context, r *arm.Request) (*arm.Response, error) {
@@ -250,7 +315,10 @@ func (p *Provider) putDefinition(ctx context.Context, r *arm.Request) (*arm.Resp
 	}
 	d := rbac.Definition{ID: r.ID.Name(), Name: b.Properties.RoleName, Description: b.Properties.Description, AssignableScopes: b.Properties.AssignableScopes}
 	for _, x := range b.Properties.Permissions {
-		d.Permissions = append(d.Permissions, rbac.Permission(x))
+		if x.Condition != "" {
+			return nil, fault.New(fault.NotImplemented, "NotSupported", "This server does not support conditions in role definitions.")
+		}
+		d.Permissions = append(d.Permissions, rbac.Permission{Actions: x.Actions, NotActions: x.NotActions, DataActions: x.DataActions, NotDataActions: x.NotDataActions})
 	}
 	d, created, err := p.engine.PutDefinition(ctx, r.Caller, r.Scope, d)
 	if err != nil {
@@ -264,15 +332,33 @@ func (p *Provider) putDefinition(ctx context.Context, r *arm.Request) (*arm.Resp
 }
 
 func (p *Provider) renderDefinition(d rbac.Definition) any {
-	list := []permission{}
-	for _, x := range d.Permissions {
-		list = append(list, permission{orEmpty(x.Actions), orEmpty(x.NotActions), orEmpty(x.DataActions), orEmpty(x.NotDataActions)})
-	}
 	return map[string]any{
 		"id": p.definitionID(d.ID), "name": d.ID, "type": "Microsoft.Authorization/roleDefinitions",
 		"properties": map[string]any{"roleName": d.Name, "type": kind(d), "description": d.Description,
-			"assignableScopes": d.AssignableScopes, "permissions": list},
+			"assignableScopes": d.AssignableScopes, "permissions": renderPermissions(d)},
 	}
+}
+
+// renderPermissions shows a role's blocks, and what its holders may delegate as the condition by which
+// the service says it.
+func renderPermissions(d rbac.Definition) []permission {
+	list := []permission{}
+	for _, x := range d.Permissions {
+		shown := permission{Actions: orEmpty(x.Actions), NotActions: orEmpty(x.NotActions), DataActions: orEmpty(x.DataActions), NotDataActions: orEmpty(x.NotDataActions)}
+		if len(d.Delegable) > 0 {
+			shown.Condition, shown.ConditionVersion = condition(d.Delegable), "2.0"
+		}
+		list = append(list, shown)
+	}
+	return list
+}
+
+func condition(roles []string) string {
+	limit := func(verb, source string) string {
+		const of = "Microsoft.Authorization/roleAssignments"
+		return "((!(ActionMatches{'" + of + "/" + verb + "'})) OR (@" + source + "[" + of + ":RoleDefinitionId] ForAnyOfAnyValues:GuidEquals {" + strings.Join(roles, ", ") + "}))"
+	}
+	return limit("write", "Request") + " AND " + limit("delete", "Resource")
 }
 
 func orEmpty(s []string) []string {

@@ -6,7 +6,7 @@ package resources
 import (
 	"context"
 	"net/http"
-	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,14 +22,16 @@ const patience = 300 * time.Millisecond
 type Provider struct {
 	svc      *resource.Service
 	tenantID string
-	others   []arm.Provider
+	all      []arm.Provider // itself last
 }
 
 var _ arm.Provider = (*Provider)(nil)
 
 // New returns the provider. others are the providers that az lists.
 func New(svc *resource.Service, tenantID string, others []arm.Provider) *Provider {
-	return &Provider{svc: svc, tenantID: tenantID, others: others}
+	p := &Provider{svc: svc, tenantID: tenantID}
+	p.all = append(slices.Clone(others), p)
+	return p
 }
 
 // Namespace is Microsoft.Resources.
@@ -41,22 +43,44 @@ func (p *Provider) ResourceTypes() []arm.ResourceType {
 	return []arm.ResourceType{{Name: "subscriptions", Versions: v}, {Name: "resourceGroups", Versions: v}, {Name: "deployments", Versions: v}}
 }
 
-// Handle routes by the chain of types.
+// Handle routes by the chain of types. What concerns a group is served only at the group's own path:
+// below a provider the same segments name something else.
 func (p *Provider) Handle(ctx context.Context, r *arm.Request) (*arm.Response, error) {
-	if r.ID.Provider != "" && !strings.EqualFold(r.ID.Provider, p.Namespace()) {
-		return p.provider(ctx, r)
-	}
 	switch types := r.Types(); {
+	case r.ID.Provider != "" && len(r.ID.Segments) == 0:
+		return p.provider(ctx, r)
+	case r.ID.Provider != "":
+		return p.own(ctx, r, types)
 	case r.ID.ResourceGroup != "" && types == "":
 		return p.group(ctx, r)
 	case r.Method == http.MethodGet && types == "" && r.ID.Subscription != "":
+		if err := p.svc.ReadSubscription(ctx, r.Caller, "Microsoft.Resources/subscriptions/read"); err != nil {
+			return nil, err
+		}
 		return arm.OK(p.subscription()), nil
-	case r.Method == http.MethodGet && strings.HasPrefix(types, "deployments"):
-		return arm.List[any](nil), nil
-	case r.Method == http.MethodGet:
+	case r.Method == http.MethodGet && r.IsCollection():
 		return p.collection(ctx, r, types)
 	}
 	return nil, notHere(r)
+}
+
+// own serves the types below Microsoft.Resources itself. There are no deployments here.
+func (p *Provider) own(ctx context.Context, r *arm.Request, types string) (*arm.Response, error) {
+	switch {
+	case types == "operations" && r.Method == http.MethodGet:
+		return arm.List[any](nil), nil
+	case types != "deployments":
+		return nil, notHere(r)
+	case r.Method != http.MethodGet:
+		return nil, fault.New(fault.NotImplemented, "NotSupported", "This server does not support template deployments. Create the resources directly.")
+	}
+	if err := p.svc.Read(ctx, r.Caller, "Microsoft.Resources/deployments/read", r.ID); err != nil {
+		return nil, err
+	}
+	if !r.IsCollection() {
+		return nil, fault.New(fault.NotFound, "DeploymentNotFound", "Deployment '%s' could not be found.", r.ID.Name())
+	}
+	return arm.List[any](nil), nil
 }
 
 func notHere(r *arm.Request) error {
@@ -72,18 +96,25 @@ func (p *Provider) collection(ctx context.Context, r *arm.Request, types string)
 			return p.subscriptions([]any{p.subscription()}), nil
 		}
 		return p.subscriptions([]any{}), nil
-	case "locations":
-		return arm.List(p.locations()), nil
 	case "resourcegroups":
 		return p.groups(ctx, r)
 	case "resources":
-		return p.resources(ctx, r)
-	case "providers":
-		return p.providers(), nil
+		return p.everything(ctx, r)
 	case "tagnames":
-		return arm.List[any](nil), nil
+		return p.tagNames(ctx, r)
+	case "locations":
+		return p.shared(ctx, r, "Microsoft.Resources/subscriptions/locations/read", p.locations())
+	case "providers":
+		return p.shared(ctx, r, "Microsoft.Resources/subscriptions/providers/read", p.providers())
 	}
 	return nil, notHere(r)
+}
+
+func (p *Provider) shared(ctx context.Context, r *arm.Request, action string, list []any) (*arm.Response, error) {
+	if err := p.readShared(ctx, r, action); err != nil {
+		return nil, err
+	}
+	return arm.Page(r, list)
 }
 
 func (p *Provider) tenant() any {
@@ -180,9 +211,16 @@ func canonical(location string) string {
 	return strings.ToLower(strings.ReplaceAll(location, " ", ""))
 }
 
+func provisioningState(g resource.Group) string {
+	if g.Deleting {
+		return "Deleting"
+	}
+	return "Succeeded"
+}
+
 func renderGroup(g resource.Group) any {
 	m := map[string]any{"id": g.ID().String(), "name": g.Name, "type": "Microsoft.Resources/resourceGroups", "location": g.Location,
-		"properties": map[string]string{"provisioningState": "Succeeded"}}
+		"properties": map[string]string{"provisioningState": provisioningState(g)}}
 	if g.Tags != nil {
 		m["tags"] = g.Tags
 	}
@@ -192,124 +230,46 @@ func renderGroup(g resource.Group) any {
 	return m
 }
 
-func (p *Provider) groups(ctx context.Context, r *arm.Request) (*arm.Response, error) {
-	keep, err := parseFilter(r.Query.Get("$filter"))
-	if err != nil {
-		return nil, err
-	}
-	list := []any{}
-	for _, g := range p.svc.Groups(ctx, r.Caller) {
-		if keep.tags(g.Tags) {
-			list = append(list, renderGroup(g))
-		}
-	}
-	return arm.List(list), nil
-}
-
-func (p *Provider) resources(ctx context.Context, r *arm.Request) (*arm.Response, error) {
-	keep, err := parseFilter(r.Query.Get("$filter"))
-	if err != nil {
-		return nil, err
-	}
-	if r.ID.ResourceGroup != "" {
-		if err := p.svc.RequireGroup(r.ID.ResourceGroup); err != nil {
-			return nil, err
-		}
-	}
-	all, err := p.svc.List(ctx, r.Caller, r.ID.ResourceGroup)
-	if err != nil {
-		return nil, err
-	}
-	list := []any{}
-	for _, g := range all {
-		if keep.resource(g) {
-			list = append(list, renderGeneric(g, r.Query.Get("$expand")))
-		}
-	}
-	return arm.List(list), nil
-}
-
-func renderGeneric(g resource.Generic, expand string) any {
-	m := map[string]any{"id": g.ID.String(), "name": g.ID.Name(), "type": g.ID.Type(), "location": g.Location}
-	if g.Kind != "" {
-		m["kind"] = g.Kind
-	}
-	if len(g.Tags) > 0 {
-		m["tags"] = g.Tags
-	}
-	if strings.Contains(expand, "createdTime") {
-		m["createdTime"] = g.Created.UTC().Format(time.RFC3339Nano)
-	}
-	if strings.Contains(expand, "changedTime") {
-		m["changedTime"] = g.Created.UTC().Format(time.RFC3339Nano)
-	}
-	if strings.Contains(expand, "provisioningState") {
-		m["provisioningState"] = g.State
-	}
-	return m
-}
-
-// filter is a parsed $filter of the lists: a conjunction of equalities.
-type filter map[string]string
-
-var clause = regexp.MustCompile(`(?i)^\s*(resourceType|name|resourceGroup|location|tagName|tagValue)\s+eq\s+'((?:[^']|'')*)'\s*$`)
-
-func parseFilter(s string) (filter, error) {
-	f := filter{}
-	if strings.TrimSpace(s) == "" {
-		return f, nil
-	}
-	for _, part := range regexp.MustCompile(`(?i)\s+and\s+`).Split(s, -1) {
-		m := clause.FindStringSubmatch(part)
-		if m == nil {
-			return nil, fault.New(fault.Invalid, "InvalidFilterInQueryString", "Invalid $filter '%s' specified in the query string.", s)
-		}
-		f[strings.ToLower(m[1])] = strings.ReplaceAll(m[2], "''", "'")
-	}
-	return f, nil
-}
-
-func (f filter) is(name, value string) bool {
-	want, ok := f[name]
-	return !ok || strings.EqualFold(want, value)
-}
-
-func (f filter) tags(t map[string]string) bool {
-	name, ok := f["tagname"]
-	if !ok {
-		return true
-	}
-	value, has := t[name]
-	return has && f.is("tagvalue", value)
-}
-
-func (f filter) resource(g resource.Generic) bool {
-	return f.is("resourcetype", g.ID.Type()) && f.is("name", g.ID.Name()) && f.is("resourcegroup", g.ID.ResourceGroup) &&
-		f.is("location", canonical(g.Location)) && f.tags(g.Tags)
-}
-
 // provider serves one provider's description and its registration.
 func (p *Provider) provider(ctx context.Context, r *arm.Request) (*arm.Response, error) {
-	for _, o := range append(p.others, p) {
-		if !strings.EqualFold(o.Namespace(), r.ID.Provider) {
-			continue
-		}
-		if strings.EqualFold(r.Action, "register") {
-			if err := p.svc.Register(ctx, r.Caller, o.Namespace()); err != nil {
-				return nil, err
-			}
-		}
-		return arm.OK(p.renderProvider(o)), nil
+	i := slices.IndexFunc(p.all, func(o arm.Provider) bool { return strings.EqualFold(o.Namespace(), r.ID.Provider) })
+	if i < 0 {
+		return nil, fault.New(fault.NotFound, "InvalidResourceNamespace", "The resource namespace '%s' is invalid.", r.ID.Provider)
 	}
-	return nil, fault.New(fault.NotFound, "InvalidResourceNamespace", "The resource namespace '%s' is invalid.", r.ID.Provider)
+	o := p.all[i]
+	if err := p.onProvider(ctx, r, o); err != nil {
+		return nil, err
+	}
+	return arm.OK(p.renderProvider(o)), nil
 }
 
-func (p *Provider) providers() *arm.Response {
+// onProvider does what a request asks of a provider: to be shown, registered or unregistered.
+func (p *Provider) onProvider(ctx context.Context, r *arm.Request, o arm.Provider) error {
+	action := strings.ToLower(r.Action)
+	switch {
+	case r.Method == http.MethodGet:
+		return p.readShared(ctx, r, "Microsoft.Resources/subscriptions/providers/read")
+	case r.Method == http.MethodPost && (action == "register" || action == "unregister"):
+		return p.svc.SetRegistered(ctx, r.Caller, o.Namespace(), action == "register")
+	}
+	return notHere(r)
+}
+
+// readShared authorises the read of what a subscription shares. Without a subscription in the
+// path it is the tenant's, which everybody of the tenant may read.
+func (p *Provider) readShared(ctx context.Context, r *arm.Request, action string) error {
+	if r.ID.Subscription == "" {
+		return nil
+	}
+	return p.svc.ReadSubscription(ctx, r.Caller, action)
+}
+
+func (p *Provider) providers() []any {
 	list := []any{}
-	for _, o := range append(p.others, p) {
+	for _, o := range p.all {
 		list = append(list, p.renderProvider(o))
 	}
-	return arm.List(list)
+	return list
 }
 
 func (p *Provider) renderProvider(o arm.Provider) any {
@@ -318,5 +278,5 @@ func (p *Provider) renderProvider(o arm.Provider) any {
 		types = append(types, map[string]any{"resourceType": t.Name, "apiVersions": t.Versions, "locations": p.locationNames(), "capabilities": "SupportsTags, SupportsLocation"})
 	}
 	return map[string]any{"id": "/subscriptions/" + p.svc.Subscription().ID + "/providers/" + o.Namespace(), "namespace": o.Namespace(),
-		"registrationState": "Registered", "registrationPolicy": "RegistrationRequired", "resourceTypes": types}
+		"registrationState": p.svc.Registration(o.Namespace()), "registrationPolicy": "RegistrationRequired", "resourceTypes": types}
 }
