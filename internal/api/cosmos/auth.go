@@ -167,19 +167,12 @@ func tokenRefused(err error) error {
 		return err
 	}
 	c := *f
-	c.Reason = tokenSubstatus(f.Reason)
+	c.Reason = tokenSubstatuses[f.Reason]
 	return &c
 }
 
-// tokenSubstatus maps the reasons of the token service.
-func tokenSubstatus(reason string) string {
-	r := strings.ToLower(reason)
-	for _, m := range []struct{ word, substatus string }{
-		{"signature", "5004"}, {"notyet", "5005"}, {"expired", "5006"}, {"issuer", "5007"}, {"audience", "5008"},
-	} {
-		if strings.Contains(r, m.word) {
-			return m.substatus
-		}
-	}
-	return "5003"
+// tokenSubstatuses are the numbers for the reasons of the token service.
+var tokenSubstatuses = map[string]string{
+	"TokenMissing": "5000", "TokenMalformed": "5003", "TokenSignature": "5004", "TokenNotYetValid": "5005",
+	"TokenExpired": "5006", "TokenIssuer": "5007", "TokenAudience": "5008", "TokenPrincipal": "5011",
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/latchkey-db/latchkey/internal/api/wire"
+	"github.com/latchkey-db/latchkey/internal/docdb"
 	"github.com/latchkey-db/latchkey/internal/fault"
 )
 
@@ -48,7 +49,10 @@ func (x *exchange) failure(err error) failure {
 		out.substatus = f.Reason
 	}
 	out.message = f.Message + "\r\nActivityId: " + x.activity
-	if f.Kind != fault.Unauthenticated && f.Kind != fault.Denied {
+	switch {
+	case f.Reason == docdb.ReasonSyntax: // the message is the object to nest
+		out.message = "Message: " + f.Message + "\r\nActivityId: " + x.activity
+	case f.Kind != fault.Unauthenticated && f.Kind != fault.Denied:
 		nested := mustJSON(map[string][]string{"Errors": {f.Message}})
 		out.message = "Message: " + string(nested) + "\r\nActivityId: " + x.activity
 	}

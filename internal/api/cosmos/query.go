@@ -1,12 +1,14 @@
 package cosmos
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"regexp"
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/latchkey-db/latchkey/internal/docdb"
 	"github.com/latchkey-db/latchkey/internal/fault"
 	"github.com/latchkey-db/latchkey/internal/jsonx"
 )
@@ -20,41 +22,53 @@ type queryBody struct {
 	} `json:"parameters"`
 }
 
-func (x *exchange) queryBody() (text string, params map[string]json.RawMessage, err error) {
+// statement reads the body of a query.
+func (x *exchange) statement() (docdb.Query, error) {
 	body, err := x.body()
 	if err != nil {
-		return "", nil, err
+		return docdb.Query{}, err
 	}
 	var in queryBody
 	if jsonx.Check(body) != nil || json.Unmarshal(body, &in) != nil || in.Query == nil {
-		return "", nil, fault.New(fault.Invalid, "BadRequest", "The body of a query must be a JSON object with the members query and parameters.")
+		return docdb.Query{}, fault.New(fault.Invalid, "BadRequest", "The body of a query must be a JSON object with the members query and parameters.")
 	}
-	params = map[string]json.RawMessage{}
+	q := docdb.Query{Text: *in.Query, Parameters: map[string]json.RawMessage{}}
 	for _, p := range in.Parameters {
-		params[p.Name] = p.Value
+		q.Parameters[p.Name] = p.Value
 	}
-	return *in.Query, params, nil
+	return q, nil
 }
 
 // query answers a query over documents. The container is one range, so the answer is final: there is
-// nothing left for the client to merge.
+// nothing left for the client to merge, whatever the query is.
 func (x *exchange) query() error {
-	if err := x.checkQuery(); err != nil {
-		return err
-	}
-	return x.readFeed()
-}
-
-// checkQuery accepts the one query that a feed answers: all documents.
-func (x *exchange) checkQuery() error {
-	text, _, err := x.queryBody()
+	f, err := x.feedRequest()
 	if err != nil {
 		return err
 	}
-	if m := metadataQuery.FindStringSubmatch(text); m == nil || m[2] != "" {
-		return unsupported("queries over documents other than SELECT * FROM c")
+	q, err := x.statement()
+	if err != nil {
+		return err
 	}
+	page, err := x.results(f, q)
+	if err != nil {
+		return err
+	}
+	x.page(page)
 	return nil
+}
+
+// results runs a query. The one that asks for all documents is a feed, and is answered as one.
+func (x *exchange) results(f docdb.FeedRequest, q docdb.Query) (docdb.Page, error) {
+	if isEverything(q.Text) {
+		return x.Service.ReadFeed(x.r.Context(), x.caller, f)
+	}
+	return x.Service.Query(x.r.Context(), x.caller, f, q)
+}
+
+func isEverything(text string) bool {
+	m := simpleQuery.FindStringSubmatch(text)
+	return m != nil && m[2] == ""
 }
 
 // planBody is a query plan on the wire.
@@ -91,8 +105,14 @@ type planRange struct {
 
 // queryPlan tells the client to send the query as it is to the one range and to pass on what comes.
 func (x *exchange) queryPlan() error {
-	if err := x.checkQuery(); err != nil {
+	q, err := x.statement()
+	if err != nil {
 		return err
+	}
+	if !isEverything(q.Text) {
+		if err := docdb.CheckQuery(q.Text); err != nil {
+			return err
+		}
 	}
 	_, _, receipt, err := x.Service.PartitionKeyRanges(x.r.Context(), x.caller, x.containerPath())
 	if err != nil {
@@ -109,18 +129,19 @@ func (x *exchange) queryPlan() error {
 	return nil
 }
 
-// metadataQuery is what queries over databases, containers and offers may be: everything, or what has
-// one member with one value. Clients ask for no more than that.
-var metadataQuery = regexp.MustCompile(`(?is)^\s*SELECT\s+\*\s+FROM\s+(?:root\s+)?(\w+)(?:\s+WHERE\s+(\w+)(?:\.(\w+)|\[\s*["'](\w+)["']\s*\])\s*=\s*(?:'([^'\\]*)'|"([^"\\]*)"|(@\w+)))?\s*;?\s*$`)
+// simpleQuery is what clients ask over databases, containers and offers: everything, or what has one
+// member with one value. The groups are the source, the source again, the member (two forms) and the
+// value (three).
+var simpleQuery = regexp.MustCompile(`(?is)^\s*SELECT\s+\*\s+FROM\s+(?:root\s+)?(\w+)(?:\s+WHERE\s+(\w+)(?:\.(\w+)|\[\s*["'](\w+)["']\s*\])\s*=\s*(?:'([^'\\]*)'|"([^"\\]*)"|(@\w+)))?\s*$`)
 
-// selected answers with a feed of resources, or with those that a query chooses.
+// selected answers with a feed of resources, or with what a query makes of them.
 func (x *exchange) selected(rid, name string, all [][]byte) error {
 	if x.isQuery() {
-		text, params, err := x.queryBody()
+		q, err := x.statement()
 		if err != nil {
 			return err
 		}
-		if all, err = selectWhere(text, params, all); err != nil {
+		if all, err = selectFrom(x.r.Context(), q, all); err != nil {
 			return err
 		}
 	}
@@ -128,18 +149,18 @@ func (x *exchange) selected(rid, name string, all [][]byte) error {
 	return nil
 }
 
-func selectWhere(text string, params map[string]json.RawMessage, all [][]byte) ([][]byte, error) {
-	m := metadataQuery.FindStringSubmatch(text)
-	if m == nil || m[2] != "" && m[2] != m[1] {
-		return nil, fault.New(fault.Invalid, "BadRequest",
-			"Queries over databases, containers and offers may only be SELECT * FROM c, or that with WHERE c.member = a string.")
-	}
-	if m[2] == "" {
+// selectFrom runs a query over resources. The simple ones need no query engine.
+func selectFrom(ctx context.Context, q docdb.Query, all [][]byte) ([][]byte, error) {
+	m := simpleQuery.FindStringSubmatch(q.Text)
+	switch {
+	case m == nil || m[2] != "" && m[2] != m[1]:
+		return docdb.Select(ctx, q, all)
+	case m[2] == "":
 		return all, nil
 	}
 	wanted := m[5] + m[6]
 	if m[7] != "" {
-		wanted = jsonx.Unquote(jsontext.Value(params[m[7]]))
+		wanted = jsonx.Unquote(jsontext.Value(q.Parameters[m[7]]))
 	}
 	var out [][]byte
 	for _, resource := range all {
