@@ -336,6 +336,10 @@ func TestErrors(t *testing.T) {
 		{"token expired", "GET", "/dbs", "", map[string]string{"Authorization": "type=aad&ver=1.0&sig=old"}, 401, "5006", ""},
 		{"token without right", "GET", "/dbs/d/colls/c/docs/1", "", map[string]string{"Authorization": "type=aad&ver=1.0&sig=good"}, 403, "5302",
 			`{"code":"Forbidden","message":"Request blocked by Auth acct1 : no.\r\nActivityId: ID"}`},
+		{"stronger consistency", "GET", "/dbs", "dbs ", map[string]string{"x-ms-consistency-level": "Strong"}, 400, "",
+			nested("BadRequest", "ConsistencyLevel Strong specified in the request is invalid when service is configured with consistency level Session. Ensure the request consistency level is not stronger than the service consistency level.")},
+		{"resource token", "GET", "/dbs", "", map[string]string{"Authorization": "type=resource&ver=1&sig=a"}, 401, "5001", ""},
+		{"bad key header", "GET", "/dbs/d/colls/c/docs/1", "docs dbs/d/colls/c/docs/1", map[string]string{"x-ms-documentdb-partitionkey": `["a"`}, 400, "", ""},
 		{"sprocs", "POST", "/dbs/d/colls/c/sprocs", "sprocs dbs/d/colls/c", nil, 400, "", nested("BadRequest", "This server does not support sprocs.")},
 		{"unknown path", "GET", "/dbs/d/colls/c/docs/1/x", "x dbs/d/colls/c/docs/1", nil, 404, "", ""},
 	}
@@ -410,5 +414,69 @@ func TestChangeFeedLoop(t *testing.T) {
 		if second := w.do("GET", path, signed, "", headers); second.status != 304 || second.body != "" {
 			t.Errorf("%s: then %d %s", path, second.status, second.body)
 		}
+	}
+}
+
+// TestResourceIDs: links by resource id lead to the same things, and are signed by the last id.
+func TestResourceIDs(t *testing.T) {
+	w := newWorld(t)
+	w.container()
+	var c struct {
+		RID  string `json:"_rid"`
+		Self string `json:"_self"`
+	}
+	byName := w.do("GET", "/dbs/d/colls/c", "colls dbs/d/colls/c", "", nil)
+	if err := json.Unmarshal([]byte(byName.body), &c); err != nil {
+		t.Fatal(err)
+	}
+	byRID := w.do("GET", "/"+c.Self, "colls "+strings.ToLower(c.RID), "", nil)
+	if byRID.status != 200 || byRID.body != byName.body {
+		t.Errorf("got %d %s", byRID.status, byRID.body)
+	}
+}
+
+// TestLocalAuthDisabled: keys open nothing, tokens still do.
+func TestLocalAuthDisabled(t *testing.T) {
+	w := newWorld(t)
+	w.view.LocalAuthDisabled = true
+	if got := w.do("GET", "/dbs", "dbs ", "", nil); got.status != 401 || got.header.Get("x-ms-substatus") != "5202" {
+		t.Errorf("key: %d %s", got.status, got.body)
+	}
+	if got := w.do("GET", "/dbs", "", "", map[string]string{"Authorization": "type=aad&ver=1.0&sig=good"}); got.status != 200 {
+		t.Errorf("token: %d %s", got.status, got.body)
+	}
+}
+
+// TestTooLarge: a body beyond the limit is refused before it is kept.
+func TestTooLarge(t *testing.T) {
+	w := newWorld(t)
+	w.container()
+	body := `{"id":"1","pk":"a","x":"` + strings.Repeat("x", 3<<20) + `"}`
+	got := w.do("POST", "/dbs/d/colls/c/docs", "docs dbs/d/colls/c", body, map[string]string{"x-ms-documentdb-partitionkey": `["a"]`})
+	if got.status != 413 || !strings.Contains(got.body, "Request size is too large") {
+		t.Errorf("%d %.200s", got.status, got.body)
+	}
+}
+
+// TestRecreated: a container that was deleted and made again is another one, and empty.
+func TestRecreated(t *testing.T) {
+	w, ctx := newWorld(t), context.Background()
+	c := w.container()
+	must(c.CreateItem(ctx, azcosmos.NewPartitionKeyString("a"), []byte(`{"id":"1","pk":"a"}`), nil))
+	first := w.do("GET", "/dbs/d/colls/c", "colls dbs/d/colls/c", "", nil).header.Get("x-ms-content-path")
+	if got := w.do("DELETE", "/dbs/d/colls/c", "colls dbs/d/colls/c", "", nil); got.status != 204 || got.body != "" {
+		t.Fatalf("delete: %d %s", got.status, got.body)
+	}
+	again := w.do("POST", "/dbs/d/colls", "colls dbs/d", `{"id":"c","partitionKey":{"paths":["/pk"],"kind":"Hash","version":2}}`, nil)
+	if again.status != 201 || again.header.Get("x-ms-content-path") == first {
+		t.Errorf("again: %d, %q then %q", again.status, first, again.header.Get("x-ms-content-path"))
+	}
+	headers := map[string]string{"x-ms-documentdb-partitionkey": `["a"]`, "x-ms-cosmos-intended-collection-rid": first}
+	if got := w.do("GET", "/dbs/d/colls/c/docs/1", "docs dbs/d/colls/c/docs/1", "", headers); got.status != 400 || got.header.Get("x-ms-substatus") != "1024" {
+		t.Errorf("old container: %d/%s", got.status, got.header.Get("x-ms-substatus"))
+	}
+	delete(headers, "x-ms-cosmos-intended-collection-rid")
+	if got := w.do("GET", "/dbs/d/colls/c/docs/1", "docs dbs/d/colls/c/docs/1", "", headers); got.status != 404 {
+		t.Errorf("old item: %d", got.status)
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -130,6 +132,9 @@ func (x *exchange) serve() (err error) {
 	if err := x.authenticate(); err != nil {
 		return err
 	}
+	if err := x.checkConsistency(); err != nil {
+		return err
+	}
 	h, known := routes[x.at.shape()]
 	if !known {
 		return fault.New(fault.NotFound, "NotFound", "The path does not lead to a kind of resource that this server has.")
@@ -149,6 +154,31 @@ func (x *exchange) resolve() (err error) {
 	}
 	x.account, err = x.Accounts.Resolve(x.r.Context(), label)
 	return err
+}
+
+// levels are the consistency levels from the weakest to the strongest.
+var levels = []string{"Eventual", "ConsistentPrefix", "Session", "BoundedStaleness", "Strong"}
+
+// checkConsistency refuses a level that is stronger than the account's. All others are met: every
+// read here sees everything that was written before it.
+func (x *exchange) checkConsistency() error {
+	asked := x.r.Header.Get("x-ms-consistency-level")
+	if asked == "" {
+		return nil
+	}
+	is := func(level string) func(string) bool {
+		return func(l string) bool { return strings.EqualFold(l, level) }
+	}
+	a, have := slices.IndexFunc(levels, is(asked)), slices.IndexFunc(levels, is(x.account.DefaultConsistency))
+	if a < 0 {
+		return fault.New(fault.Invalid, "BadRequest", "The header x-ms-consistency-level does not name a consistency level.")
+	}
+	if a > have {
+		return fault.New(fault.Invalid, "BadRequest",
+			"ConsistencyLevel %s specified in the request is invalid when service is configured with consistency level %s. Ensure the request consistency level is not stronger than the service consistency level.",
+			levels[a], x.account.DefaultConsistency)
+	}
+	return nil
 }
 
 // routes lead from the shape of a path to its handler.

@@ -13,7 +13,14 @@ import (
 // maxBody bounds the bodies of requests: the service's limit.
 const maxBody = 2<<20 + 64<<10
 
-func (x *exchange) body() ([]byte, error) { return wire.ReadBody(x.r, maxBody) }
+// body reads the request's body.
+func (x *exchange) body() ([]byte, error) {
+	b, err := wire.ReadBody(x.r, maxBody)
+	if fault.KindOf(err) == fault.TooLarge {
+		err = fault.New(fault.TooLarge, "RequestEntityTooLarge", "Request size is too large")
+	}
+	return b, err
+}
 
 // databaseBody is a database on the wire.
 type databaseBody struct {
