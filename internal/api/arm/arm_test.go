@@ -102,7 +102,7 @@ func newWorld(t *testing.T) *world {
 	if err := engine.Bootstrap(t.Context(), ownerID); err != nil {
 		t.Fatal(err)
 	}
-	res, err := resource.Open(resource.Config{DB: db, Authorizer: engine, Audit: noAudit{}, OnDelete: engine.Forget})
+	res, err := resource.Open(resource.Config{DB: db, Authorizer: engine, Audit: noAudit{}, OnDelete: engine.Forget, HasGrant: engine.HasGrant, Contents: []resource.Contents{shelf{}}})
 	if err != nil {
 		t.Fatal(err)
 	}

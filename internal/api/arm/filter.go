@@ -22,6 +22,10 @@ type Clause struct {
 	Args []string
 }
 
+// IsComparison reports whether the clause compares a field; it has two Args then. No call has the name
+// of a comparison.
+func (c Clause) IsComparison() bool { return c.Op == "eq" || c.Op == "ne" }
+
 // maxFilter bounds a filter's length in bytes.
 const maxFilter = 8 << 10
 
@@ -95,11 +99,13 @@ func (p *filterParser) clause() (Clause, bool) {
 		return Clause{}, false
 	case p.symbol('('):
 		args, ok := p.args()
-		return Clause{Op: strings.ToLower(name), Args: args}, ok
+		c := Clause{Op: strings.ToLower(name), Args: args}
+		return c, ok && !c.IsComparison()
 	}
 	op := strings.ToLower(p.word())
 	value, ok := p.text()
-	return Clause{Op: op, Args: []string{strings.ToLower(name), value}}, ok && (op == "eq" || op == "ne")
+	c := Clause{Op: op, Args: []string{strings.ToLower(name), value}}
+	return c, ok && c.IsComparison()
 }
 
 // args parses the arguments of a call, after its parenthesis.

@@ -73,9 +73,9 @@ func (s shown) holds(c arm.Clause) (holds, known bool) {
 	switch {
 	case c.Op == opTag:
 		return s.hasPair(c.Args[0], c.Args[1]), len(c.Args) == 2
-	case (c.Op == "eq" || c.Op == "ne") && (c.Args[0] == "tagname" || c.Args[0] == "tagvalue"):
+	case c.IsComparison() && (c.Args[0] == "tagname" || c.Args[0] == "tagvalue"):
 		return s.hasTag(c) == (c.Op == "eq"), true
-	case c.Op == "eq" || c.Op == "ne":
+	case c.IsComparison():
 		want := c.Args[1]
 		if c.Args[0] == "location" {
 			want = canonical(want)
