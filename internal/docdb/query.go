@@ -54,7 +54,7 @@ func queryFault(err error) error {
 		}
 		return fault.New(fault.Invalid, ReasonSyntax, "%s", message)
 	case errors.Is(err, sql.ErrTooMuchWork), errors.Is(err, sql.ErrTooMuchMemory):
-		return badRequest("The query exceeded its limits: %v.", err).Because(err)
+		return badRequest("The query exceeded the limits of one request: it takes too many steps, or too much memory.")
 	}
 	return err
 }
@@ -132,10 +132,14 @@ type itemScan struct {
 var _ sql.Source = (*itemScan)(nil)
 
 // Scan yields the documents in the order of their resource ids.
-func (s *itemScan) Scan(context.Context) iter.Seq2[sql.Row, error] {
+func (s *itemScan) Scan(ctx context.Context) iter.Seq2[sql.Row, error] {
 	return func(yield func(sql.Row, error) bool) {
 		var err error
 		for i := range s.part.items(s.view, s.state.id, s.at, &err) {
+			if s.read%256 == 0 && ctx.Err() != nil {
+				err = ctx.Err()
+				break
+			}
 			if s.sliced && s.read > 0 && s.spent() {
 				s.cut = true
 				return
@@ -233,7 +237,7 @@ func patchCondition(ctx context.Context, condition string, document []byte) erro
 		return err
 	}
 	if len(found) == 0 {
-		return fault.New(fault.Precondition, reasonPatchCondition, "One of the specified pre-condition is not met.")
+		return fault.New(fault.Precondition, reasonCondition, "One of the specified pre-condition is not met.")
 	}
 	return nil
 }
