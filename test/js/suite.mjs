@@ -49,6 +49,11 @@ assert.equal(page.resources.length, 3);
 assert.equal((await client.databases.query({ query: "SELECT * FROM root r WHERE r.id=@id", parameters: [{ name: "@id", value: "js" }] }).fetchAll()).resources.length, 1);
 assert.equal((await container.readOffer()).resource.content.offerThroughput, 400);
 assert.equal((await container.readPartitionKeyRanges().fetchAll()).resources.length, 1);
+assert.deepEqual((await container.items.query("SELECT VALUE c.id FROM c ORDER BY c.id DESC").fetchAll()).resources, ["nokind", "a b-ü", "2", "1"]);
+assert.deepEqual((await container.items.query("SELECT VALUE COUNT(1) FROM c").fetchAll()).resources, [4]);
+const wanted = { query: "SELECT c.id FROM c WHERE c.kind = @k", parameters: [{ name: "@k", value: "b" }] };
+assert.deepEqual((await container.items.query(wanted).fetchAll()).resources, [{ id: "2" }]);
+await refused(container.items.query("SELECT FROM WHERE", { partitionKey: "a" }).fetchAll(), 400);
 
 // Batches and bulk.
 const batch = await container.items.batch([{ operationType: "Create", resourceBody: { id: "b1", kind: "a" } }, { operationType: "Read", id: "1" }], "a");

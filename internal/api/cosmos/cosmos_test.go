@@ -480,3 +480,52 @@ func TestRecreated(t *testing.T) {
 		t.Errorf("old item: %d", got.status)
 	}
 }
+
+// TestQueries: whatever a query is, one range gives the final answer, page by page.
+func TestQueries(t *testing.T) {
+	w, ctx := newWorld(t), context.Background()
+	c := w.container()
+	for i, pk := range []string{"a", "b", "a", "c"} {
+		body := `{"id":"` + string(rune('1'+i)) + `","pk":"` + pk + `","n":` + string(rune('4'-i)) + `}`
+		must(c.CreateItem(ctx, azcosmos.NewPartitionKeyString(pk), []byte(body), nil))
+	}
+	tests := []struct{ query, want string }{
+		{"SELECT VALUE c.id FROM c WHERE c.n >= @n", `"1" "2" "3"`},
+		{"SELECT VALUE c.n FROM c ORDER BY c.n", `1 2 3 4`},
+		{"SELECT VALUE COUNT(1) FROM c", `4`},
+		{"SELECT c.pk, COUNT(1) AS n FROM c GROUP BY c.pk", `{"pk":"a","n":2} {"pk":"b","n":1} {"pk":"c","n":1}`},
+		{"SELECT TOP 3 VALUE c.id FROM c", `"1" "2" "3"`},
+		{"SELECT VALUE c.id FROM c OFFSET 1 LIMIT 2", `"2" "3"`},
+		{"SELECT DISTINCT VALUE c.pk FROM c", `"a" "b" "c"`},
+	}
+	for _, tt := range tests {
+		for _, size := range []int32{1, 2, 100} {
+			o := &azcosmos.QueryOptions{PageSizeHint: size, QueryParameters: []azcosmos.QueryParameter{{Name: "@n", Value: 2}}}
+			pager := c.NewQueryItemsPager(tt.query, azcosmos.NewPartitionKey(), o)
+			var got []string
+			for pager.More() {
+				for _, item := range must(pager.NextPage(ctx)).Items {
+					got = append(got, string(item))
+				}
+			}
+			if s := strings.Join(got, " "); s != tt.want {
+				t.Errorf("%s, pages of %d:\ngot  %s\nwant %s", tt.query, size, s, tt.want)
+			}
+		}
+	}
+	_, err := c.NewQueryItemsPager("SELECT FROM WHERE", azcosmos.NewPartitionKey(), nil).NextPage(ctx)
+	if e := wantStatus(t, err, 400); !strings.Contains(e.Error(), `{\"errors\":[{`) {
+		t.Errorf("syntax error: %v", e)
+	}
+	measured := w.do("POST", "/dbs/d/colls/c/docs", "docs dbs/d/colls/c", `{"query":"SELECT VALUE c.id FROM c WHERE c.pk = 'a'"}`,
+		map[string]string{"x-ms-documentdb-isquery": "True", "x-ms-documentdb-populatequerymetrics": "True"})
+	if m := measured.header.Get("x-ms-documentdb-query-metrics"); !strings.Contains(m, ";retrievedDocumentCount=4;") || !strings.HasSuffix(m, ";outputDocumentCount=2") {
+		t.Errorf("metrics %q", m)
+	}
+	plan := w.do("POST", "/dbs/d/colls/c/docs", "docs dbs/d/colls/c", `{"query":"SELECT VALUE COUNT(1) FROM c"}`,
+		map[string]string{"x-ms-cosmos-is-query-plan-request": "True", "Content-Type": "application/json"})
+	const want = `{"partitionedQueryExecutionInfoVersion":2,"queryInfo":{"distinctType":"None","top":null,"offset":null,"limit":null,"orderBy":[],"orderByExpressions":[],"groupByExpressions":[],"groupByAliases":[],"aggregates":[],"groupByAliasToAggregateType":{},"rewrittenQuery":"","hasSelectValue":false,"dCountInfo":null,"hasNonStreamingOrderBy":false},"queryRanges":[{"min":"","max":"FF","isMinInclusive":true,"isMaxInclusive":false}]}`
+	if plan.status != 200 || plan.body != want {
+		t.Errorf("plan: %d %s", plan.status, plan.body)
+	}
+}

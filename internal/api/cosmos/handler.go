@@ -7,8 +7,8 @@
 // Entra token for the account. What the caller may do is decided by package docdb, whose faults one
 // function, in errors.go, turns into the wire's form.
 //
-// Not offered: scripts, users and permissions, conflicts, patch, batches, the change feed, and Direct
-// mode. They are refused with an error that says so.
+// Not offered: scripts, users and permissions, resource tokens, the change feed of all versions,
+// batches in the binary form HybridRow, and Direct mode. They are refused with an error that says so.
 package cosmos
 
 import (

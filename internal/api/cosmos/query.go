@@ -3,8 +3,10 @@ package cosmos
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"regexp"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -50,9 +52,13 @@ func (x *exchange) query() error {
 	if err != nil {
 		return err
 	}
+	started := x.Now()
 	page, err := x.results(f, q)
 	if err != nil {
 		return err
+	}
+	if x.flag("x-ms-documentdb-populatequerymetrics") {
+		x.w.Header().Set("x-ms-documentdb-query-metrics", metrics(page, x.Now().Sub(started)))
 	}
 	x.page(page)
 	return nil
@@ -69,6 +75,12 @@ func (x *exchange) results(f docdb.FeedRequest, q docdb.Query) (docdb.Page, erro
 func isEverything(text string) bool {
 	m := simpleQuery.FindStringSubmatch(text)
 	return m != nil && m[2] == ""
+}
+
+// metrics is what clients show of a query's work, in the service's form.
+func metrics(p docdb.Page, took time.Duration) string {
+	return fmt.Sprintf("totalExecutionTimeInMs=%.2f;retrievedDocumentCount=%d;retrievedDocumentSize=%d;outputDocumentCount=%d",
+		float64(took.Microseconds())/1000, p.Retrieved, p.RetrievedBytes, len(p.Items))
 }
 
 // planBody is a query plan on the wire.
