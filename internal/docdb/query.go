@@ -1,13 +1,11 @@
 package docdb
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"iter"
 	"slices"
-	"time"
 
 	"github.com/latchkey-db/latchkey/internal/docdb/sql"
 	"github.com/latchkey-db/latchkey/internal/fault"
@@ -25,56 +23,112 @@ type Query struct {
 // object {"errors":[{"severity","location","code","message"}]} as JSON text.
 const ReasonSyntax = "QuerySyntax"
 
-// Bounds of one page of a query that gives few results: then the page ends early, with a
-// continuation, so that a scan never holds a request for long.
-const (
-	scanTime      = 2 * time.Second
-	scanDocuments = 200_000
-)
+// maxScan bounds the documents that one page of a streaming query looks at: a query that finds little
+// answers with a short page and a continuation instead of holding its request.
+const maxScan = 10_000
 
-// compile reads a query; errors are faults.
-func (q Query) compile() (*sql.Plan, error) {
-	parsed, err := sql.Parse(q.Text)
+// queryFault gives a query's error the form that clients read; other errors pass.
+func queryFault(err error) error {
+	if errors.Is(err, sql.ErrTooMuchWork) || errors.Is(err, sql.ErrTooMuchMemory) {
+		return badRequest("The query exceeds the limits of one request: it takes too many steps or too much memory.")
+	}
+	var s *sql.SyntaxError
+	if !errors.As(err, &s) {
+		return err
+	}
+	type location struct {
+		Start int `json:"start"`
+		End   int `json:"end"`
+	}
+	type entry struct {
+		Severity string   `json:"severity"`
+		Location location `json:"location"`
+		Code     string   `json:"code"`
+		Message  string   `json:"message"`
+	}
+	body := mustJSON(map[string][]entry{"errors": {{"Error", location{s.Start, s.End}, s.Code, s.Message}}})
+	return &fault.Error{Kind: fault.Invalid, Reason: ReasonSyntax, Message: string(body), Err: err}
+}
+
+func compile(text string) (*sql.Plan, error) {
+	q, err := sql.Parse(text)
 	if err != nil {
 		return nil, queryFault(err)
 	}
-	plan, err := sql.Compile(parsed)
+	plan, err := sql.Compile(q)
 	return plan, queryFault(err)
-}
-
-// queryFault turns an error of the query language into what clients read.
-func queryFault(err error) error {
-	var se *sql.SyntaxError
-	switch {
-	case errors.As(err, &se):
-		message, e := json.Marshal(map[string]any{"errors": []any{map[string]any{"severity": "Error",
-			"location": map[string]int{"start": se.Start, "end": se.End}, "code": se.Code, "message": se.Message}}})
-		if e != nil {
-			return e
-		}
-		return fault.New(fault.Invalid, ReasonSyntax, "%s", message)
-	case errors.Is(err, sql.ErrTooMuchWork), errors.Is(err, sql.ErrTooMuchMemory):
-		return badRequest("The query exceeded the limits of one request: it takes too many steps, or too much memory.")
-	}
-	return err
 }
 
 // CheckQuery reports what is wrong with the text of a query, if anything.
 func CheckQuery(text string) error {
-	_, err := Query{Text: text}.compile()
+	_, err := compile(text)
 	return err
 }
 
-// Query returns a page of the results of a query over the documents of a container. A plan that
-// streams goes on behind the last document of the page before; any other is run again, and what was
-// given already is left out.
+// digest identifies a query for its continuation tokens. Parameters count in the order of their names.
+func (q Query) digest() []byte {
+	parts := [][]byte{[]byte(q.Text)}
+	names := make([]string, 0, len(q.Parameters))
+	for name := range q.Parameters {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		parts = append(parts, []byte(name), q.Parameters[name])
+	}
+	return requestDigest(parts...)
+}
+
+// rows are the documents of a span as the query engine reads them.
+type rows struct {
+	view    *store.Snapshot
+	state   *container
+	part    span
+	after   uint64
+	now     int64
+	most    int    // documents that may be read; 0 for no bound
+	current uint64 // number of the item that was read last
+	read    int
+	bytes   int
+	cut     bool // there may be more than was read
+}
+
+// Scan gives the documents that are alive.
+func (r *rows) Scan(ctx context.Context) iter.Seq2[sql.Row, error] {
+	return func(yield func(sql.Row, error) bool) {
+		var err error
+		for i := range r.part.items(r.view, r.state.id, r.after, &err) {
+			if ctx.Err() != nil {
+				break
+			}
+			if i.expired(r.now, r.state.rec.Spec.DefaultTTL) {
+				continue
+			}
+			if r.most > 0 && r.read == r.most {
+				r.cut = true
+				return
+			}
+			r.current, r.read, r.bytes = i.number, r.read+1, r.bytes+len(i.body)
+			if !yield(sql.Row{JSON: i.json(r.state.id), RID: r.state.id.child(i.number, 0)}, nil) {
+				return
+			}
+		}
+		if err = errors.Join(err, ctx.Err()); err != nil {
+			yield(sql.Row{}, err)
+		}
+	}
+}
+
+// Query returns a page of the results of a query over the documents of a container. A query whose
+// results depend on single documents goes on behind the last one that was looked at; every other
+// query runs again for its next page, and leaves out the results that were given already.
 func (s *Service) Query(ctx context.Context, c principal.Caller, q FeedRequest, query Query) (page Page, err error) {
 	r, state, end, err := s.begin(ctx, c, actionQuery, q.Path, q.Consistency)
 	if err != nil {
 		return Page{}, err
 	}
 	defer end()
-	plan, err := query.compile()
+	plan, err := compile(query.Text)
 	if err != nil {
 		return Page{}, err
 	}
@@ -82,7 +136,7 @@ func (s *Service) Query(ctx context.Context, c principal.Caller, q FeedRequest, 
 	if err != nil {
 		return Page{}, err
 	}
-	digest := q.digest("query", state, query.identity())
+	digest := q.digest("query", state, query.digest())
 	at, err := r.position(q.Continuation, digest)
 	if err != nil {
 		return Page{}, err
@@ -93,151 +147,90 @@ func (s *Service) Query(ctx context.Context, c principal.Caller, q FeedRequest, 
 		return Page{}, err
 	}
 	defer closeView(view, &err)
-	scan := &itemScan{view: view, part: part, state: state, now: r.now, at: at.after, started: time.Now(), sliced: plan.Streaming()}
-	next, more, err := scan.collect(ctx, plan, query, at, q.pageSize(), &page)
+	src := &rows{view: view, state: state, part: part, after: at.after, now: r.now.Unix()}
+	if plan.Streaming() {
+		src.most = maxScan
+	}
+	next, more, err := page.collect(ctx, plan, src, query, at, q.pageSize())
 	if err != nil {
 		return Page{}, err
 	}
+	page.Retrieved, page.RetrievedBytes = src.read, src.bytes
 	return r.page(state, page, lsn, more, next, digest)
 }
 
-// identity is what a continuation of a query belongs to: its text and parameters.
-func (q Query) identity() []byte {
-	out := []byte(q.Text)
-	names := make([]string, 0, len(q.Parameters))
-	for name := range q.Parameters {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		out = append(append(append(append(out, 0), name...), 0), q.Parameters[name]...)
-	}
-	return out
-}
-
-// itemScan is the documents of a span as a source of the query language.
-type itemScan struct {
-	view    *store.Snapshot
-	part    span
-	state   *container
-	now     time.Time
-	at      uint64 // number of the last document that was given
-	started time.Time
-	sliced  bool // may end early, to go on at the next page
-	cut     bool // did end early
-
-	read, bytes int
-}
-
-var _ sql.Source = (*itemScan)(nil)
-
-// Scan yields the documents in the order of their resource ids.
-func (s *itemScan) Scan(ctx context.Context) iter.Seq2[sql.Row, error] {
-	return func(yield func(sql.Row, error) bool) {
-		var err error
-		for i := range s.part.items(s.view, s.state.id, s.at, &err) {
-			if s.read%256 == 0 && ctx.Err() != nil {
-				err = ctx.Err()
-				break
-			}
-			if s.sliced && s.read > 0 && s.spent() {
-				s.cut = true
-				return
-			}
-			s.at = i.number
-			if i.expired(s.now.Unix(), s.state.rec.Spec.DefaultTTL) {
-				continue
-			}
-			s.read++
-			s.bytes += len(i.body)
-			if !yield(sql.Row{JSON: i.json(s.state.id), RID: s.state.id.child(i.number, 0)}, nil) {
-				return
-			}
-		}
-		if err != nil {
-			yield(sql.Row{}, err)
-		}
-	}
-}
-
-// spent reports whether a page has looked at enough. The clock is asked now and then only.
-func (s *itemScan) spent() bool {
-	return s.read >= scanDocuments || s.read%256 == 0 && time.Since(s.started) > scanTime
-}
-
-// collect fills a page and returns where the next one begins; more tells whether there may be one.
-func (s *itemScan) collect(ctx context.Context, plan *sql.Plan, q Query, at position, size int, page *Page) (next position, more bool, err error) {
+// collect fills the page from the position on. more tells that there are results behind it, and next
+// where they begin.
+func (p *Page) collect(ctx context.Context, plan *sql.Plan, src *rows, query Query, at position, limit int) (next position, more bool, err error) {
+	skip, size := at.skip, 0
 	next = at
-	skip, held := at.skip, 0
-	for result, err := range plan.Run(ctx, s, sql.Params(q.Parameters), sql.Options{}) {
-		switch {
-		case err != nil:
-			return next, false, queryFault(err)
-		case skip > 0:
+	for result, err := range plan.Run(ctx, src, sql.Params(query.Parameters), sql.Options{}) {
+		if err != nil {
+			return at, false, queryFault(err)
+		}
+		if skip > 0 {
 			skip--
 			continue
-		case len(page.Items) == size || held > maxPageBytes-maxDocument && len(page.Items) > 0:
-			s.count(page)
+		}
+		if len(p.Items) == limit || size+len(result) > maxPageBytes && len(p.Items) > 0 {
 			return next, true, nil
 		}
-		page.Items = append(page.Items, bytes.Clone(result))
-		held += len(result)
+		p.Items = append(p.Items, slices.Clone(result))
+		size += len(result)
 		if plan.Streaming() {
-			next.after = s.at
+			next.after = src.current
 		} else {
 			next.skip++
 		}
 	}
-	if s.cut {
-		next.after = s.at
+	if src.cut {
+		next.after = src.current
 	}
-	s.count(page)
-	return next, s.cut, nil
+	return next, src.cut, nil
 }
 
-func (s *itemScan) count(page *Page) { page.Retrieved, page.RetrievedBytes = s.read, s.bytes }
+// Select runs a query over resources that are not documents, such as databases and offers.
+func Select(ctx context.Context, query Query, resources [][]byte) ([][]byte, error) {
+	plan, err := compile(query.Text)
+	if err != nil {
+		return nil, err
+	}
+	var out [][]byte
+	for result, err := range plan.Run(ctx, list(resources), sql.Params(query.Parameters), sql.Options{}) {
+		if err != nil {
+			return nil, queryFault(err)
+		}
+		out = append(out, slices.Clone(result))
+	}
+	return out, nil
+}
 
-// resources are JSON texts as a source of the query language.
-type resources [][]byte
+// list is a source of texts in memory.
+type list [][]byte
 
-// Scan yields the resources in their order.
-func (r resources) Scan(context.Context) iter.Seq2[sql.Row, error] {
+// Scan gives the texts in their order.
+func (l list) Scan(context.Context) iter.Seq2[sql.Row, error] {
 	return func(yield func(sql.Row, error) bool) {
-		for _, raw := range r {
-			if !yield(sql.Row{JSON: raw}, nil) {
+		for _, text := range l {
+			if !yield(sql.Row{JSON: text}, nil) {
 				return
 			}
 		}
 	}
 }
 
-// Select runs a query over resources that are not documents, such as databases and offers.
-func Select(ctx context.Context, q Query, all [][]byte) ([][]byte, error) {
-	plan, err := q.compile()
-	if err != nil {
-		return nil, err
-	}
-	var out [][]byte
-	for result, err := range plan.Run(ctx, resources(all), sql.Params(q.Parameters), sql.Options{}) {
-		if err != nil {
-			return nil, queryFault(err)
-		}
-		out = append(out, bytes.Clone(result))
-	}
-	return out, nil
-}
-
-// patchCondition decides whether the condition of a patch, "from c where …", holds for a document.
-func patchCondition(ctx context.Context, condition string, document []byte) error {
+// patchCondition decides whether the condition of a patch, the part of a query from FROM on, holds
+// for a document.
+func patchCondition(ctx context.Context, condition string, doc []byte) error {
 	if condition == "" {
 		return nil
 	}
-	found, err := Select(ctx, Query{Text: "SELECT VALUE 1 " + condition}, [][]byte{document})
+	results, err := Select(ctx, Query{Text: "SELECT VALUE 1 " + condition}, [][]byte{doc})
 	if err != nil {
 		return err
 	}
-	if len(found) == 0 {
-		return fault.New(fault.Precondition, reasonCondition, "One of the specified pre-condition is not met.")
+	if len(results) == 0 {
+		return fault.New(fault.Precondition, reasonCondition, textPrecondition)
 	}
 	return nil
 }

@@ -141,6 +141,29 @@ func TestQueryRefusals(t *testing.T) {
 	}
 }
 
+// TestLongScan: a page that finds little ends early, and the pages together find everything.
+func TestLongScan(t *testing.T) {
+	w := newWorld(t)
+	path := w.container(simple)
+	for n := range 105 {
+		var ops []docdb.BatchOperation
+		for i := range 100 {
+			ops = append(ops, docdb.BatchOperation{Kind: docdb.OpCreate, Body: fmt.Appendf(nil, `{"id":"%d","pk":"a","n":%d}`, n*100+i, n*100+i)})
+		}
+		if _, _, err := w.Batch(context.Background(), key, at(path, `["a"]`), ops); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for text, want := range map[string]string{
+		`SELECT VALUE c.n FROM c WHERE c.n IN (3, 10400)`: "3 10400 in 2", `SELECT VALUE COUNT(1) FROM c`: "10500 in 1",
+	} {
+		results, pages := w.run(docdb.FeedRequest{Path: path}, docdb.Query{Text: text})
+		if got := fmt.Sprintf("%s in %d", strings.Join(results, " "), pages); got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+}
+
 func TestSelect(t *testing.T) {
 	offers := [][]byte{[]byte(`{"id":"a","offerResourceId":"R="}`), []byte(`{"id":"b","offerResourceId":"S="}`)}
 	got, err := docdb.Select(context.Background(), docdb.Query{Text: `SELECT * FROM c WHERE c.offerResourceId = 'S='`}, offers)
