@@ -23,9 +23,12 @@ type Query struct {
 // object {"errors":[{"severity","location","code","message"}]} as JSON text.
 const ReasonSyntax = "QuerySyntax"
 
-// maxScan bounds the documents that one page of a streaming query looks at: a query that finds little
-// answers with a short page and a continuation instead of holding its request.
-const maxScan = 10_000
+// Bounds of what one page of a streaming query looks at, in documents and in bytes: a query that finds
+// little answers with a short page and a continuation instead of holding its request.
+const (
+	maxScan      = 10_000
+	maxScanBytes = 64 << 20
+)
 
 // queryFault gives a query's error the form that clients read; other errors pass.
 func queryFault(err error) error {
@@ -104,7 +107,7 @@ func (r *rows) Scan(ctx context.Context) iter.Seq2[sql.Row, error] {
 			if i.expired(r.now, r.state.rec.Spec.DefaultTTL) {
 				continue
 			}
-			if r.most > 0 && r.read == r.most {
+			if r.most > 0 && (r.read >= r.most || r.bytes > maxScanBytes) {
 				r.cut = true
 				return
 			}
