@@ -6,16 +6,24 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/authorization/armauthorization/v2"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/resources/armresources"
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/uuid"
 
+	"github.com/latchkey-db/latchkey/internal/api/arm"
+	"github.com/latchkey-db/latchkey/internal/api/arm/authorization"
+	"github.com/latchkey-db/latchkey/internal/api/arm/resources"
 	"github.com/latchkey-db/latchkey/internal/principal"
+	"github.com/latchkey-db/latchkey/internal/rbac"
 	"github.com/latchkey-db/latchkey/internal/resource"
+	"github.com/latchkey-db/latchkey/internal/store"
 	"github.com/latchkey-db/latchkey/internal/uri"
 )
 
@@ -298,10 +306,15 @@ func TestDefinitionsOnTheWire(t *testing.T) {
 	}
 	id := uuid.NewString()
 	body := `{"properties":{"roleName":"It's mine","type":"CustomRole","assignableScopes":["` + sub + `/"],"permissions":[{"actions":["*/read"],"notActions":[]}]}}`
-	for _, want := range []int{201, 200} {
-		if a := w.ask("PUT", auth+"roleDefinitions/"+id, ownerID, body); a.status != want {
+	for range 2 { // made, then replaced
+		if a := w.ask("PUT", auth+"roleDefinitions/"+id, ownerID, body); a.status != 201 {
 			t.Fatal(a)
 		}
+	}
+	defs := must(armauthorization.NewRoleDefinitionsClient(as(ownerID), w.options()))
+	if d, err := defs.CreateOrUpdate(t.Context(), sub, id, armauthorization.RoleDefinition{Properties: &armauthorization.RoleDefinitionProperties{
+		RoleName: ptr("It's mine"), AssignableScopes: []*string{ptr(sub)}, Permissions: []*armauthorization.Permission{{Actions: []*string{ptr("*/read")}}}}}, nil); err != nil || *d.Properties.RoleType != "CustomRole" {
+		t.Errorf("the real client replaces it: %v %v", d, err)
 	}
 	for filter, want := range map[string]int{"roleName eq 'IT''S mine'": 1, "type eq 'CustomRole'": 1, "atScopeAndBelow() and type eq 'BuiltInRole'": 23, "roleName eq 'none'": 0} {
 		if got := one(filter); len(got) != want {
@@ -350,4 +363,31 @@ func TestCommonHeaders(t *testing.T) {
 			t.Errorf("no %s", name)
 		}
 	}
+}
+
+// FuzzFilters sends filters through the providers that evaluate them.
+func FuzzFilters(f *testing.F) {
+	for _, s := range []string{"", "eq()", "name eq 'a' or startswith(tagname, 'x')", "atScope() and assignedTo('x')", "tagname eq 'a' and tagvalue eq 'b'", "roleName eq 'Reader'"} {
+		f.Add(s)
+	}
+	db := must(store.Open("/db", store.Options{FS: vfs.NewMem()}))
+	engine := must(rbac.Open(rbac.Config{DB: db, Audit: noAudit{}, Principals: func(string) (principal.Kind, bool) { return principal.User, true }}))
+	if err := engine.Bootstrap(f.Context(), ownerID); err != nil {
+		f.Fatal(err)
+	}
+	res := must(resource.Open(resource.Config{DB: db, Authorizer: engine, Audit: noAudit{}, Contents: []resource.Contents{shelf{}}}))
+	sub := "/subscriptions/" + res.Subscription().ID
+	providers := []arm.Provider{authorization.New(engine, res.Subscription().ID, func(string) []string { return nil })}
+	door := arm.New(arm.Config{Verifier: tokens{}, Resources: res, Providers: append(providers, resources.New(res, tenantID, providers)), TenantID: tenantID})
+	f.Fuzz(func(t *testing.T, filter string) {
+		for _, path := range []string{"/resources", "/resourceGroups", auth + "roleAssignments", auth + "roleDefinitions"} {
+			r := httptest.NewRequest(http.MethodGet, "https://management.azure.com"+sub+path+"?api-version=2021-04-01&$filter="+url.QueryEscape(filter), nil)
+			r.Header.Set("Authorization", "Bearer "+ownerID)
+			rec := httptest.NewRecorder()
+			door.ServeHTTP(rec, r)
+			if rec.Code != http.StatusOK && rec.Code != http.StatusBadRequest {
+				t.Errorf("%s %q: %d %s", path, filter, rec.Code, rec.Body)
+			}
+		}
+	})
 }

@@ -320,15 +320,12 @@ func (p *Provider) putDefinition(ctx context.Context, r *arm.Request) (*arm.Resp
 		}
 		d.Permissions = append(d.Permissions, rbac.Permission{Actions: x.Actions, NotActions: x.NotActions, DataActions: x.DataActions, NotDataActions: x.NotDataActions})
 	}
-	d, created, err := p.engine.PutDefinition(ctx, r.Caller, r.Scope, d)
+	d, _, err := p.engine.PutDefinition(ctx, r.Caller, r.Scope, d)
 	if err != nil {
 		return nil, err
 	}
-	status := http.StatusOK
-	if created {
-		status = http.StatusCreated
-	}
-	return &arm.Response{Status: status, Body: p.renderDefinition(d)}, nil
+	// 201 for a replacement too: az takes no other status for success here.
+	return &arm.Response{Status: http.StatusCreated, Body: p.renderDefinition(d)}, nil
 }
 
 func (p *Provider) renderDefinition(d rbac.Definition) any {
