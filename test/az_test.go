@@ -2,6 +2,7 @@ package test
 
 import (
 	"encoding/json"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -108,5 +109,33 @@ func TestAZTour(t *testing.T) {
 	}
 	if out != string(want) {
 		t.Errorf("got:\n%s\nwant:\n%s", out, want)
+	}
+}
+
+// TestRegisteredCloud uses the server under its own names: az learns them from the metadata endpoint,
+// and every address in an answer is of the same family.
+func TestRegisteredCloud(t *testing.T) {
+	azPath(t)
+	s := startServer(t)
+	_, port, err := net.SplitHostPort(s.run.Addresses.Front)
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := `set -e
+export AZURE_CONFIG_DIR="$1"
+az cloud register -n Latchkey --endpoint-resource-manager "https://management.localhost:$2" -o none
+az cloud set -n Latchkey -o none
+az config set core.instance_discovery=false -o none
+az login --service-principal -u "$AZURE_CLIENT_ID" -p "$AZURE_CLIENT_SECRET" --tenant "$AZURE_TENANT_ID" -o none
+az group create -n rg1 -l eastus -o none
+az keyvault create -n kv1 -g rg1 -l eastus --enable-rbac-authorization false -o none
+az keyvault key create --vault-name kv1 -n k1 --kty RSA --size 2048 --query key.kid -o tsv
+az keyvault show -n kv1 --query properties.vaultUri -o tsv
+az cosmosdb create -n acct1 -g rg1 --query documentEndpoint -o tsv
+az ad sp list --display-name Microsoft.DocumentDB --query "length(@)" -o tsv`
+	out := strings.Fields(s.mustExec("bash", "-c", script, "cloud", t.TempDir(), port))
+	if len(out) != 4 || !strings.HasPrefix(out[0], "https://kv1.vault.localhost:"+port+"/keys/k1/") || out[1] != "https://kv1.vault.localhost:"+port+"/" ||
+		out[2] != "https://acct1.documents.localhost:"+port+"/" || out[3] != "1" {
+		t.Errorf("got %q", out)
 	}
 }

@@ -25,7 +25,6 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
-	"github.com/Azure/azure-sdk-for-go/sdk/data/azcosmos"
 )
 
 // binary builds the command once for all tests.
@@ -222,27 +221,6 @@ func credentialOf(t *testing.T, c *http.Client, tenant, id, secret string) azcor
 	return cred
 }
 
-// container opens a container of an account with a master key.
-func container(t *testing.T, c *http.Client, account, key, database, name string) *azcosmos.ContainerClient {
-	t.Helper()
-	cred, err := azcosmos.NewKeyCredential(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := &azcosmos.ClientOptions{}
-	o.Transport = c
-	o.Retry.MaxRetries = -1
-	cosmos, err := azcosmos.NewClientWithKey("https://"+account+".documents.azure.com:443/", cred, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cc, err := cosmos.NewContainer(database, name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cc
-}
-
 // exec runs a command with the environment that `latchkey exec` gives, az on its PATH, and returns
 // its standard output.
 func (s *server) exec(args ...string) (string, error) {
@@ -250,7 +228,10 @@ func (s *server) exec(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(s.t.Context(), 4*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, s.bin, append([]string{"exec", "--data", s.dir, "--"}, args...)...)
-	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(azPath(s.t))+":"+os.Getenv("PATH"))
+	cmd.Env = os.Environ()
+	if az := findAZ(); az != "" {
+		cmd.Env = append(cmd.Env, "PATH="+filepath.Dir(az)+":"+os.Getenv("PATH"))
+	}
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
@@ -268,15 +249,20 @@ func (s *server) mustExec(args ...string) string {
 	return strings.TrimSpace(out)
 }
 
-// azPath finds the real az: LATCHKEY_TEST_AZ, the project's own virtual environment, or PATH.
+// azPath is the real az; without one the test is skipped.
 func azPath(t *testing.T) string {
 	t.Helper()
-	candidates := []string{os.Getenv("LATCHKEY_TEST_AZ"), "../.venv/bin/az"}
-	for _, c := range candidates {
-		if c == "" {
-			continue
-		}
-		if abs, err := filepath.Abs(c); err == nil {
+	az := findAZ()
+	if az == "" {
+		t.Skip("azure-cli is not installed: `make venv` installs it from PyPI")
+	}
+	return az
+}
+
+// findAZ looks for az: LATCHKEY_TEST_AZ, the project's own virtual environment, or PATH.
+func findAZ() string {
+	for _, c := range []string{os.Getenv("LATCHKEY_TEST_AZ"), "../.venv/bin/az"} {
+		if abs, err := filepath.Abs(c); c != "" && err == nil {
 			if _, err := os.Stat(abs); err == nil {
 				return abs
 			}
@@ -284,7 +270,7 @@ func azPath(t *testing.T) string {
 	}
 	path, err := exec.LookPath("az")
 	if err != nil {
-		t.Skip("azure-cli is not installed: `make venv` installs it from PyPI")
+		return ""
 	}
 	return path
 }

@@ -406,6 +406,7 @@ func TestAuthorizeDocuments(t *testing.T) {
 		{"token metadata", token, "readMetadata", "/", ""},
 		{"token writes in scope", token, "sqlDatabases/containers/items/create", "/dbs/d1/colls/c1", ""},
 		{"token writes beside scope", token, "sqlDatabases/containers/items/create", "/dbs/d1/colls/c11", "5302"},
+		{"token writes in another case", token, "sqlDatabases/containers/items/create", "/dbs/D1/colls/c1", "5302"},
 		{"token makes database", token, "sqlDatabases/write", "/", "5300"},
 		{"token makes container", token, "sqlDatabases/containers/write", "/dbs/d1", "5300"},
 		{"stranger metadata", stranger, "readMetadata", "/", "5301"},

@@ -90,7 +90,7 @@ func (r *dataRoles) allow(accountID string, c principal.Caller, action, scope st
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	for _, g := range r.grants {
-		if g.AccountID != accountID || !c.Is(g.PrincipalID) || !uri.Within(scope, g.Scope) {
+		if g.AccountID != accountID || !c.Is(g.PrincipalID) || !within(scope, g.Scope) {
 			continue
 		}
 		if def, ok := r.definition(accountID, g.RoleID); ok && def.grants(dataPrefix+action) {
@@ -98,6 +98,14 @@ func (r *dataRoles) allow(accountID string, c principal.Caller, action, scope st
 		}
 	}
 	return false
+}
+
+// within reports whether a scope is granted or lies below it. Unlike resource ids, the names in it
+// are told apart by case.
+func within(scope, granted string) bool {
+	granted = strings.TrimSuffix(granted, "/")
+	rest, ok := strings.CutPrefix(scope, granted)
+	return ok && (rest == "" || rest[0] == '/')
 }
 
 func (d RoleDefinition) grants(action string) bool {

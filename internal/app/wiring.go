@@ -113,7 +113,7 @@ func (s *Server) openDomains(context.Context) (err error) {
 		return fmt.Errorf("open role assignments: %w", err)
 	}
 	if s.resources, err = resource.Open(resource.Config{DB: s.control, Authorizer: s.rbac, Audit: s.audit,
-		Contents: []resource.Contents{accountContents{s}, vaultContents{s}}, OnDelete: s.rbac.Forget, Log: s.log}); err != nil {
+		Contents: []resource.Contents{accountContents{s}, vaultContents{s}}, OnDelete: s.rbac.Forget, HasGrant: s.rbac.HasGrant, Log: s.log}); err != nil {
 		return fmt.Errorf("open resource groups: %w", err)
 	}
 	if s.vaults, err = vault.Open(vault.Config{DB: s.control, Authorizer: s.rbac, Audit: s.audit, Trusted: s.trusted,

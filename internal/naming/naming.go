@@ -14,7 +14,9 @@ package naming
 
 import (
 	"context"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -154,11 +156,7 @@ func Resolve(hostport string, localPort int) (t Target, ok bool) {
 // CertificateDomains lists the domains below which, and the hosts for which, the local certificate
 // authority may issue: its name constraints.
 func CertificateDomains() []string {
-	out := []string{Domain, "vault.azure.net", "documents.azure.com"}
-	for h := range azureHosts {
-		out = append(out, h)
-	}
-	return out
+	return append(slices.Sorted(maps.Keys(azureHosts)), Domain, "vault.azure.net", "documents.azure.com")
 }
 
 func withoutPort(hostport string) string {
