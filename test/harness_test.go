@@ -52,13 +52,14 @@ func TestMain(m *testing.M) {
 
 // server is a running latchkey process.
 type server struct {
-	t    *testing.T
-	bin  string
-	dir  string
-	args []string
-	cmd  *exec.Cmd
-	log  *lockedBuffer
-	run  runFile
+	t     *testing.T
+	bin   string
+	dir   string
+	args  []string
+	cmd   *exec.Cmd
+	ended chan error // gets the process's end
+	log   *lockedBuffer
+	run   runFile
 }
 
 type runFile struct {
@@ -75,6 +76,7 @@ type adminFile struct {
 	TenantID       string `json:"tenantId"`
 	SubscriptionID string `json:"subscriptionId"`
 	ClientID       string `json:"clientId"`
+	ObjectID       string `json:"objectId"`
 	ClientSecret   string `json:"clientSecret"`
 }
 
@@ -117,26 +119,42 @@ func startServer(t *testing.T, args ...string) *server {
 // start starts the process and waits until run.json says that it is ready.
 func (s *server) start() {
 	s.t.Helper()
+	if err := s.tryStart(); err != nil {
+		s.t.Fatalf("%v\nserver log:\n%s", err, s.log.String())
+	}
+}
+
+// tryStart is start for a server that may refuse.
+func (s *server) tryStart() error {
 	args := append([]string{"serve", "--data", s.dir, "--listen", "127.0.0.1:0", "--proxy-listen", "127.0.0.1:0",
 		"--emulator-listen", "127.0.0.1:0", "--log-level", "debug"}, s.args...)
 	s.cmd = exec.Command(s.bin, args...)
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	if err := s.cmd.Start(); err != nil {
-		s.t.Fatal(err)
+		return err
 	}
-	s.waitFor("the server to be ready", 20*time.Second, func() error {
-		raw, err := os.ReadFile(filepath.Join(s.dir, "run.json"))
-		if err != nil {
-			return err
+	ended := make(chan error, 1)
+	cmd := s.cmd
+	go func() { ended <- cmd.Wait() }()
+	s.ended = ended
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		select {
+		case err := <-ended:
+			s.cmd = nil
+			return fmt.Errorf("the server ended before it was ready: %w", err)
+		default:
 		}
-		if err := json.Unmarshal(raw, &s.run); err != nil {
-			return err
+		if s.isReady() {
+			return nil
 		}
-		if s.run.PID != s.cmd.Process.Pid || !s.run.Ready {
-			return errors.New("run.json is another process's")
-		}
-		return nil
-	})
+	}
+	s.kill()
+	return errors.New("the server did not become ready")
+}
+
+func (s *server) isReady() bool {
+	raw, err := os.ReadFile(filepath.Join(s.dir, "run.json"))
+	return err == nil && json.Unmarshal(raw, &s.run) == nil && s.run.PID == s.cmd.Process.Pid && s.run.Ready
 }
 
 // stop ends the process gracefully.
@@ -145,14 +163,14 @@ func (s *server) stop() {
 		return
 	}
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	_ = s.cmd.Wait()
+	<-s.ended
 	s.cmd = nil
 }
 
 // kill ends the process as a power cut of the process would.
 func (s *server) kill() {
 	_ = s.cmd.Process.Kill()
-	_ = s.cmd.Wait()
+	<-s.ended
 	s.cmd = nil
 }
 

@@ -2,13 +2,18 @@ package test
 
 import (
 	"context"
+	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/authorization/armauthorization/v2"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/cosmos/armcosmos/v3"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/keyvault/armkeyvault"
+	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azkeys"
+	"github.com/google/uuid"
 
 	"github.com/latchkey-db/latchkey/internal/demo"
 )
@@ -199,6 +204,197 @@ func TestRefusedConfiguration(t *testing.T) {
 			s.compareAll(c, docs)
 		})
 	}
+}
+
+// TestPurgeableKeyIsRefused: a key that could be destroyed at once protects nothing.
+func TestPurgeableKeyIsRefused(t *testing.T) {
+	s := prepared(t)
+	ctx := t.Context()
+	const other = "purgeable"
+	s.makeVault(other, &armkeyvault.VaultProperties{AccessPolicies: s.everything()})
+	if err := contains(s.op.PointAccount(ctx, s.makeKey(other)), "BadRequest", "soft delete and purge protection"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestPinnedVersion: a key URI with a version is not rotated away from.
+func TestPinnedVersion(t *testing.T) {
+	s := tutorial(t)
+	ctx := t.Context()
+	c := s.newContainer("db1", "c1")
+	docs := someDocs(5)
+	s.putAll(c, docs)
+	first := s.status().KeyVersion
+	if err := s.op.PointAccount(ctx, s.keyURI+"/"+first); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.op.CreateKey(ctx); err != nil {
+		t.Fatal(err)
+	}
+	accounts, err := s.op.Accounts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := accounts.Get(ctx, demo.Group, demo.Account, nil)
+	if err != nil || *a.Properties.KeyVaultKeyURI != s.keyURI+"/"+first || *a.Properties.KeyVaultKeyURIVersion != first {
+		t.Errorf("%+v, %v", a.Properties, err)
+	}
+	keys, err := s.op.Keys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := keys.UpdateKey(ctx, demo.Key, first, disabled(), nil); err != nil {
+		t.Fatal(err)
+	}
+	s.waitRevoked(c, docs[0], "4018")
+}
+
+// TestRoleRemoved: in a vault that role assignments govern, taking the role away revokes.
+func TestRoleRemoved(t *testing.T) {
+	s := prepared(t)
+	ctx := t.Context()
+	const governed = "governedbyrbac"
+	v := s.makeVault(governed, &armkeyvault.VaultProperties{EnableRbacAuthorization: ptr(true), EnablePurgeProtection: ptr(true)})
+	roles, err := armauthorization.NewRoleAssignmentsClient(s.op.Subscription, s.op.Credential, options(s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	grant := func(role, principal string) string {
+		name := uuid.NewString()
+		_, err := roles.Create(ctx, *v.ID, name, armauthorization.RoleAssignmentCreateParameters{Properties: &armauthorization.RoleAssignmentProperties{
+			RoleDefinitionID: ptr("/subscriptions/" + s.op.Subscription + "/providers/Microsoft.Authorization/roleDefinitions/" + role), PrincipalID: &principal}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	grant("14b46e9e-c2b7-41b4-b07b-48a6ebf60603", s.self()) // Key Vault Crypto Officer
+	uri := s.makeKey(governed)
+	if err := contains(s.op.PointAccount(ctx, uri), "Forbidden", "Caller is not authorized to perform action on resource"); err != nil {
+		t.Fatal(err)
+	}
+	assignment := grant("e147488a-f6f5-4113-8e2d-b22465e65bf6", s.principal) // Key Vault Crypto Service Encryption User
+	if err := s.op.PointAccount(ctx, uri); err != nil {
+		t.Fatal(err)
+	}
+	c := s.newContainer("db1", "c1")
+	docs := someDocs(5)
+	s.putAll(c, docs)
+	if _, err := roles.Delete(ctx, *v.ID, assignment, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.waitRevoked(c, docs[0], "4002")
+	grant("e147488a-f6f5-4113-8e2d-b22465e65bf6", s.principal)
+	s.waitServed(c, docs[0])
+	s.compareAll(c, docs)
+}
+
+// makeVault makes a second vault.
+func (s *scenario) makeVault(name string, p *armkeyvault.VaultProperties) armkeyvault.Vault {
+	s.t.Helper()
+	vaults, err := armkeyvault.NewVaultsClient(s.op.Subscription, s.op.Credential, options(s))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	p.TenantID, p.SKU = ptr(s.op.Tenant), &armkeyvault.SKU{Family: ptr(armkeyvault.SKUFamilyA), Name: ptr(armkeyvault.SKUNameStandard)}
+	if p.EnableRbacAuthorization == nil {
+		p.EnableRbacAuthorization = ptr(false)
+	}
+	poller, err := vaults.BeginCreateOrUpdate(s.t.Context(), demo.Group, name, armkeyvault.VaultCreateOrUpdateParameters{Location: ptr(demo.Location), Properties: p}, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	v, err := poller.PollUntilDone(s.t.Context(), nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return v.Vault
+}
+
+// self is the administrator's object id.
+func (s *scenario) self() string { return s.admin().ObjectID }
+
+// everything is an access policy list that gives the administrator and the database every key
+// permission.
+func (s *scenario) everything() []*armkeyvault.AccessPolicyEntry {
+	var out []*armkeyvault.AccessPolicyEntry
+	for _, id := range []string{s.self(), s.principal} {
+		out = append(out, &armkeyvault.AccessPolicyEntry{TenantID: ptr(s.op.Tenant), ObjectID: &id,
+			Permissions: &armkeyvault.Permissions{Keys: []*armkeyvault.KeyPermissions{ptr(armkeyvault.KeyPermissionsAll)}}})
+	}
+	return out
+}
+
+// makeKey makes a key in a vault and returns its versionless URI.
+func (s *scenario) makeKey(vault string) string {
+	s.t.Helper()
+	o := &azkeys.ClientOptions{}
+	o.Transport = s.http
+	url := "https://" + vault + ".vault.azure.net"
+	c, err := azkeys.NewClient(url, s.op.Credential, o)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := c.CreateKey(s.t.Context(), "k", azkeys.CreateKeyParameters{Kty: ptr(azkeys.KeyTypeRSA)}, nil); err != nil {
+		s.t.Fatal(err)
+	}
+	return url + "/keys/k"
+}
+
+// TestAuditTrail: every use of the key is in the log, with who, which version and what came of it.
+func TestAuditTrail(t *testing.T) {
+	s := tutorial(t)
+	c := s.newContainer("db1", "c1")
+	docs := someDocs(1)
+	s.putAll(c, docs)
+	version := s.status().KeyVersion
+	if err := s.op.SetKeyEnabled(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	s.waitRevoked(c, docs[0], "4018")
+	out := s.latchkey("audit", "--output", "json") // beside the running server
+	type entry struct {
+		Event struct{ Operation, Outcome, Reason, Principal, Version, Resource string }
+	}
+	seen := map[string]bool{}
+	for line := range strings.Lines(out) {
+		var e entry
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		v := e.Event
+		if v.Principal == s.principal && v.Version == version {
+			seen[v.Operation+" "+v.Outcome+" "+v.Reason] = true
+		}
+		seen[v.Operation+" "+v.Outcome] = true
+	}
+	for _, want := range []string{"KeyGet succeeded ", "KeyWrap succeeded ", "KeyUnwrap succeeded ", "KeyUnwrap failed KeyDisabled",
+		"Microsoft.DocumentDB/databaseAccounts/write allowed", "AccountRevoked denied"} {
+		if !seen[want] {
+			t.Errorf("the log has no %q\n%s", want, out)
+		}
+	}
+}
+
+// TestOneProcessPerDirectory: a second server on the same directory is refused, with its own code.
+func TestOneProcessPerDirectory(t *testing.T) {
+	s := startServer(t)
+	cmd := exec.Command(s.bin, "serve", "--data", s.dir, "--listen", "127.0.0.1:0", "--proxy-listen", "127.0.0.1:0")
+	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState.ExitCode() != 11 || !strings.Contains(string(out), "latchkey: error: ") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// latchkey runs a verb of the command on the server's directory.
+func (s *server) latchkey(args ...string) string {
+	s.t.Helper()
+	cmd := exec.Command(s.bin, append(args, "--data", s.dir)...)
+	out, err := cmd.Output()
+	if err != nil {
+		s.t.Fatalf("latchkey %s: %v", strings.Join(args, " "), err)
+	}
+	return string(out)
 }
 
 // TestSystemAssignedIdentity: the account goes to the vault as itself.

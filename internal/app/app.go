@@ -71,16 +71,17 @@ type Server struct {
 	vaults    *vault.Service
 	keeper    *envelope.Keeper
 	accounts  *account.Service
-	documents *docdb.Service
 	ca        *front.CA
 	front     *front.Server
 	jobs      *supervise.Group
 	admin     Credentials
 	emulator  string // the label of the emulator's account; "" without one
 
-	// address is where the front listens; empty until it does. The envelope's client needs it.
-	mu      sync.RWMutex
-	address string
+	// mu guards what the envelope, which starts first, needs of parts that start later: the address
+	// of the front ("" until it listens), and the documents (nil until they are there).
+	mu        sync.RWMutex
+	address   string
+	documents *docdb.Service
 
 	stops    []func(context.Context) error // in the order of starting
 	stopOnce sync.Once

@@ -77,7 +77,7 @@ func (s *Server) openKeeper(root *secret.Bytes) (err error) {
 	s.onStop(func(context.Context) error { transport.CloseIdleConnections(); return nil })
 	s.keeper, err = envelope.Open(envelope.Config{
 		Dir: s.dir.file(accountsDir), FS: baseFS, RootKey: key, Interval: s.cfg.KeyCheckInterval, Grace: s.cfg.KeyGrace,
-		Audit: s.audit, Log: s.log,
+		Audit: s.audit, OnLock: s.forgetDocuments, Log: s.log,
 		KEK: kek.New(kek.Config{
 			Transport: transport, Log: s.log,
 			TenantID:   func() string { return s.directory.TenantID() },
@@ -152,8 +152,22 @@ func (s *Server) openAccounts(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("open accounts: %w", err)
 	}
-	s.documents = docdb.New(docdb.Config{Stores: s.keeper, Authorizer: s.accounts, Audit: s.audit, Log: s.log})
+	documents := docdb.New(docdb.Config{Stores: s.keeper, Authorizer: s.accounts, Audit: s.audit, Log: s.log})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.documents = documents
 	return nil
+}
+
+// forgetDocuments drops what is remembered of an account that was locked: names are data too. The
+// first probes run before the documents are there.
+func (s *Server) forgetDocuments(accountID string) {
+	s.mu.RLock()
+	documents := s.documents
+	s.mu.RUnlock()
+	if documents != nil {
+		documents.Forget(accountID)
+	}
 }
 
 // emulatorAccount is the account behind the emulator's address; emulatorKey is the Cosmos DB
