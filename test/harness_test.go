@@ -33,6 +33,7 @@ var binary = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	binaryDir = dir
 	path := filepath.Join(dir, "latchkey")
 	cmd := exec.Command("go", "build", "-o", path, "github.com/latchkey-db/latchkey/cmd/latchkey")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -42,10 +43,13 @@ var binary = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
+// binaryDir is where the binary was built; "" when no test needed it.
+var binaryDir string
+
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if path, err := binary(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path))
+	if binaryDir != "" {
+		_ = os.RemoveAll(binaryDir)
 	}
 	os.Exit(code)
 }
