@@ -1,77 +1,61 @@
 package sql
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
 
-// maxTextLength is the service's limit for the text of a query, in bytes.
+// maxTextLength is the service's limit for the text of a query (maxSqlQueryInputLength).
 const maxTextLength = 512 << 10
 
-// SyntaxError is what is wrong with a text, in the service's codes. Start and End are byte offsets.
-type SyntaxError struct {
-	Code       string
-	Message    string
-	Start, End int
-}
-
-// Error returns the code and the message.
-func (e *SyntaxError) Error() string { return e.Code + ": " + e.Message }
-
-// The codes of the service that are used here.
-const (
-	codeSyntax   = "SC1001" // incorrect syntax
-	codeEmpty    = "SC1002" // empty text
-	codeToken    = "SC1010" // an unexpected character
-	codeName     = "SC2001" // an identifier that cannot be resolved
-	codeFunction = "SC2005" // an unknown function
-	codeAlias    = "SC2022" // one name twice
-	codeArity    = "SC2050" // wrong number of arguments
-	codeNested   = "SC2101" // an aggregate inside another
-	codeGroup    = "SC2102" // a property that is not grouped
-)
-
-type kind uint8
+// tokenKind tells how a token is to be read.
+type tokenKind uint8
 
 const (
-	tokEnd kind = iota
+	tokEnd tokenKind = iota
 	tokName
 	tokKeyword
 	tokNumber
 	tokString
 	tokParameter
-	tokPunct
+	tokPunctuation
 )
 
-// token is one lexical unit. text is the keyword in upper case, the operator, the name, or the
-// decoded string.
+// token is one lexical unit. text is a keyword in upper case (the lower-case ones as they are), an
+// operator, a name, a parameter with its "@", or the decoded content of a string.
 type token struct {
-	kind       kind
-	text       string
-	number     value
-	start, end int
+	kind   tokenKind
+	text   string
+	number value
+	span
 }
 
-// reserved are the words that cannot be names. Four of them are written in lower case only.
+// reserved are the words that cannot be names, whatever their case.
 var reserved = map[string]bool{
 	"AND": true, "ARRAY": true, "AS": true, "ASC": true, "BETWEEN": true, "BY": true, "DESC": true, "DISTINCT": true, "ESCAPE": true,
 	"EXISTS": true, "FROM": true, "GROUP": true, "IN": true, "JOIN": true, "LEFT": true, "LIKE": true, "LIMIT": true, "NOT": true,
 	"OFFSET": true, "OR": true, "ORDER": true, "RANK": true, "RIGHT": true, "SELECT": true, "TOP": true, "VALUE": true, "WHERE": true,
 }
 
-var lowerReserved = map[string]bool{"true": true, "false": true, "null": true, "undefined": true, "udf": true}
+// reservedLower are the words that cannot be names as they are written here; in another case they can.
+var reservedLower = map[string]bool{"true": true, "false": true, "null": true, "undefined": true, "udf": true}
 
-// operators, longest first within one first character.
-var operators = []string{">>>", "<<", ">>", "<=", ">=", "!=", "<>", "??", "||", "(", ")", "[", "]", "{", "}", ",", ".", ":", "?", "=", "<", ">",
+// punctuation lists the operators; one that begins like another stands before it.
+var punctuation = []string{">>>", "<<", ">>", "<=", ">=", "!=", "<>", "??", "||", "(", ")", "[", "]", "{", "}", ",", ".", ":", "?", "=", "<", ">",
 	"+", "-", "*", "/", "%", "&", "|", "^", "~"}
 
-// lex cuts a text into tokens, the last of which is tokEnd.
+// lexer cuts a text into tokens.
+type lexer struct {
+	text string
+	pos  int
+}
+
+// lex returns all tokens of a text; the last one is tokEnd.
 func lex(text string) ([]token, error) {
 	if len(text) > maxTextLength {
-		return nil, &SyntaxError{Code: codeSyntax, Message: "The query text exceeds the maximum length.", End: len(text)}
+		return nil, failure(span{0, len(text)}, codeTooLong, "The SQL query text exceeded the maximum limit of %d characters.", maxTextLength)
 	}
 	l := &lexer{text: text}
 	var out []token
@@ -87,22 +71,24 @@ func lex(text string) ([]token, error) {
 	}
 }
 
-type lexer struct {
-	text string
-	pos  int
+// at returns the byte at i, or 0 behind the end.
+func (l *lexer) at(i int) byte {
+	if i < len(l.text) {
+		return l.text[i]
+	}
+	return 0
 }
 
-func (l *lexer) fail(start, end int, format string, args ...any) error {
-	return &SyntaxError{Code: codeSyntax, Message: fmt.Sprintf(format, args...), Start: start, End: end}
-}
+func isLetter(c byte) bool { return c == '_' || c|0x20 >= 'a' && c|0x20 <= 'z' }
+func isDigit(c byte) bool  { return c >= '0' && c <= '9' }
 
-// blank skips white space and comments to the end of the line.
+// blank skips white space and comments, which end with their line.
 func (l *lexer) blank() {
 	for l.pos < len(l.text) {
 		switch c := l.text[l.pos]; {
 		case c == ' ' || c == '\t' || c == '\r' || c == '\n':
 			l.pos++
-		case strings.HasPrefix(l.text[l.pos:], "--"):
+		case c == '-' && l.at(l.pos+1) == '-':
 			n := strings.IndexByte(l.text[l.pos:], '\n')
 			if n < 0 {
 				n = len(l.text) - l.pos
@@ -114,167 +100,163 @@ func (l *lexer) blank() {
 	}
 }
 
-func isLetter(c byte) bool { return c == '_' || c|0x20 >= 'a' && c|0x20 <= 'z' }
-func isDigit(c byte) bool  { return c >= '0' && c <= '9' }
-
-func (l *lexer) at(i int) byte {
-	if i < len(l.text) {
-		return l.text[i]
-	}
-	return 0
-}
-
 func (l *lexer) next() (token, error) {
 	l.blank()
 	start := l.pos
 	switch c := l.at(start); {
 	case start >= len(l.text):
-		return token{kind: tokEnd, start: start, end: start}, nil
+		return token{kind: tokEnd, span: span{start, start}}, nil
 	case isLetter(c):
 		return l.word(), nil
 	case isDigit(c) || c == '.' && isDigit(l.at(start+1)):
 		return l.numeral()
 	case c == '"' || c == '\'':
 		return l.quoted(c)
-	case c == '@':
-		return l.parameter()
+	case c == '@' && isLetter(l.at(start+1)):
+		l.pos++
+		l.identifier()
+		return l.token(tokParameter, start), nil
 	}
-	for _, op := range operators {
+	for _, op := range punctuation {
 		if strings.HasPrefix(l.text[start:], op) {
 			l.pos += len(op)
-			return token{kind: tokPunct, text: op, start: start, end: l.pos}, nil
+			return l.token(tokPunctuation, start), nil
 		}
 	}
 	_, n := utf8.DecodeRuneInString(l.text[start:])
-	err := &SyntaxError{Code: codeSyntax, Message: fmt.Sprintf("Syntax error, invalid token '%s'.", strings.ToValidUTF8(l.text[start:start+n], "?")), Start: start, End: start + n}
-	if l.text[start] == ';' {
-		err.Code = codeToken
-	}
-	return token{}, err
+	return token{}, l.invalid(start, start+n)
 }
 
-func (l *lexer) identifier() string {
-	start := l.pos
+// token is the text from start to here.
+func (l *lexer) token(kind tokenKind, start int) token {
+	return token{kind: kind, text: l.text[start:l.pos], span: span{start, l.pos}}
+}
+
+func (l *lexer) invalid(start, end int) error {
+	return failure(span{start, end}, codeToken, "Syntax error, invalid token '%s'.", strings.ToValidUTF8(l.text[start:end], "?"))
+}
+
+// identifier moves behind letters and digits.
+func (l *lexer) identifier() {
 	for isLetter(l.at(l.pos)) || isDigit(l.at(l.pos)) {
 		l.pos++
 	}
-	return l.text[start:l.pos]
 }
 
+// word reads a name or a keyword.
 func (l *lexer) word() token {
 	start := l.pos
-	w := l.identifier()
-	t := token{kind: tokName, text: w, start: start, end: l.pos}
-	switch upper := strings.ToUpper(w); {
-	case lowerReserved[w]:
-		t.kind = tokKeyword
-	case reserved[upper]:
+	l.identifier()
+	t := l.token(tokName, start)
+	if upper := strings.ToUpper(t.text); reserved[upper] {
 		t.kind, t.text = tokKeyword, upper
+	} else if reservedLower[t.text] {
+		t.kind = tokKeyword
 	}
 	return t
 }
 
-func (l *lexer) parameter() (token, error) {
-	start := l.pos
-	l.pos++
-	if name := l.identifier(); name == "" || isDigit(name[0]) {
-		return token{}, l.fail(start, l.pos, "Syntax error, invalid parameter name.")
+func (l *lexer) digits() {
+	for isDigit(l.at(l.pos)) {
+		l.pos++
 	}
-	return token{kind: tokParameter, text: l.text[start:l.pos], start: start, end: l.pos}, nil
 }
 
 // numeral reads digits with a fraction and an exponent, or a hexadecimal integer.
 func (l *lexer) numeral() (token, error) {
 	start := l.pos
-	digits := func() {
-		for isDigit(l.at(l.pos)) {
-			l.pos++
-		}
-	}
 	if l.at(start) == '0' && l.at(start+1)|0x20 == 'x' {
-		l.pos += 2
-		l.identifier()
-		n, err := strconv.ParseUint(l.text[start+2:l.pos], 16, 64)
-		if err != nil {
-			return token{}, l.fail(start, l.pos, "Syntax error, invalid numeric value token '%s'.", l.text[start:l.pos])
-		}
-		return token{kind: tokNumber, number: number(float64(n)), start: start, end: l.pos}, nil
+		return l.hexadecimal()
 	}
-	digits()
+	l.digits()
 	if l.at(l.pos) == '.' {
 		l.pos++
-		digits()
+		l.digits()
 	}
 	if l.at(l.pos)|0x20 == 'e' {
 		l.pos++
 		if c := l.at(l.pos); c == '+' || c == '-' {
 			l.pos++
 		}
-		digits()
+		l.digits()
 	}
-	text := l.text[start:l.pos]
-	v, err := parseNumber(text)
-	if err != nil || isLetter(l.at(l.pos)) {
+	t := l.token(tokNumber, start)
+	var ok bool
+	if t.number, ok = parseNumber(t.text); !ok || isLetter(l.at(l.pos)) {
 		l.identifier()
-		return token{}, l.fail(start, l.pos, "Syntax error, invalid numeric value token '%s'.", l.text[start:l.pos])
+		return token{}, l.invalid(start, l.pos)
 	}
-	return token{kind: tokNumber, text: text, number: v, start: start, end: l.pos}, nil
+	return t, nil
 }
 
+func (l *lexer) hexadecimal() (token, error) {
+	start := l.pos
+	l.pos += 2
+	l.identifier()
+	n, err := strconv.ParseUint(l.text[start+2:l.pos], 16, 64)
+	if err != nil {
+		return token{}, l.invalid(start, l.pos)
+	}
+	t := l.token(tokNumber, start)
+	t.number = number(float64(n))
+	if n>>63 == 0 {
+		t.number = integer(int64(n))
+	}
+	return t, nil
+}
+
+// escapes are the characters that may stand behind a backslash.
 var escapes = map[byte]byte{'"': '"', '\'': '\'', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
+// quoted reads a string; a control character or the end of the text ends it too early.
 func (l *lexer) quoted(quote byte) (token, error) {
 	start := l.pos
 	l.pos++
 	var b strings.Builder
-	for l.pos < len(l.text) {
-		c := l.text[l.pos]
-		switch {
-		case c == quote:
+	for l.pos < len(l.text) && l.text[l.pos] >= 0x20 {
+		switch c := l.text[l.pos]; c {
+		case quote:
 			l.pos++
-			return token{kind: tokString, text: b.String(), start: start, end: l.pos}, nil
-		case c < 0x20:
-			return token{}, l.fail(start, l.pos+1, "Syntax error, invalid string value token.")
-		case c != '\\':
+			t := l.token(tokString, start)
+			t.text = strings.ToValidUTF8(b.String(), "\uFFFD")
+			return t, nil
+		case '\\':
+			r, n := l.escape()
+			if n == 0 {
+				return token{}, l.invalid(l.pos, min(l.pos+2, len(l.text)))
+			}
+			b.WriteRune(r)
+			l.pos += n
+		default:
 			b.WriteByte(c)
 			l.pos++
-		default:
-			if err := l.escape(&b); err != nil {
-				return token{}, err
-			}
 		}
 	}
-	return token{}, l.fail(start, l.pos, "Syntax error, invalid string value token.")
+	return token{}, failure(span{start, l.pos}, codeString, "Syntax error, invalid string literal token '%c'.", quote)
 }
 
-// escape decodes one escape sequence; two halves of a surrogate pair belong together.
-func (l *lexer) escape(b *strings.Builder) error {
-	start := l.pos
-	c := l.at(l.pos + 1)
-	if c != 'u' {
+// escape decodes the escape sequence here and returns its length, 0 for none. Two halves of a
+// surrogate pair belong together; half of one is a replacement character.
+func (l *lexer) escape() (rune, int) {
+	if c := l.at(l.pos + 1); c != 'u' {
 		r, ok := escapes[c]
 		if !ok {
-			return l.fail(start, min(start+2, len(l.text)), "Syntax error, invalid escape sequence in a string.")
+			return 0, 0
 		}
-		b.WriteByte(r)
-		l.pos += 2
-		return nil
+		return rune(r), 2
 	}
 	r, ok := l.hex4(l.pos + 2)
 	if !ok {
-		return l.fail(start, min(start+6, len(l.text)), "Syntax error, invalid escape sequence in a string.")
+		return 0, 0
 	}
-	l.pos += 6
-	if utf16.IsSurrogate(r) && strings.HasPrefix(l.text[l.pos:], `\u`) {
-		if low, ok := l.hex4(l.pos + 2); ok {
+	if utf16.IsSurrogate(r) && l.at(l.pos+6) == '\\' && l.at(l.pos+7) == 'u' {
+		if low, ok := l.hex4(l.pos + 8); ok {
 			if pair := utf16.DecodeRune(r, low); pair != utf8.RuneError {
-				r = pair
-				l.pos += 6
+				return pair, 12
 			}
 		}
 	}
-	b.WriteRune(r)
-	return nil
+	return r, 6
 }
 
 func (l *lexer) hex4(i int) (rune, bool) {

@@ -2,6 +2,7 @@ package sql
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"iter"
@@ -13,8 +14,38 @@ import (
 	"testing"
 )
 
-// oracle reads a file of recorded cases, which lie beside the project and are not part of it.
-func oracle[T any](t *testing.T, name string) []T {
+// knownGaps are the recorded cases that fail, by reason. A case is named by the beginning of the
+// SHA-256 of its query. Each one must still fail: what passes is to be taken off the list.
+var knownGaps = []struct {
+	reason string
+	cases  string
+}{
+	{"SQL-1 spatial functions", "cca9620f b75e6555 93c5931c e6020ae1 64c1ce1a 1fae5d1d 62e112c0 da767ff2 053a0e24 6a618a43 fd3972c7 74e815bd 46e37c27 4e67be22 a7f85ca1"},
+	{"SQL-2 full-text functions", "1e84523d 441d6808 f9411ced 7d81adf1 9ea0c50b ba92139c"},
+	{"SQL-3 ORDER BY RANK", "e2eaa8e6 7ecf291d 1dea00b1 d719915c a9f1fbd5 9acd0770 4b9c8b72 ed7b13ef 4bc793df"},
+	{"SQL-4 vector functions", "80c22f2e 0dd3879b 60e32e20 23e6d831 8efbaeb6 75462866 18d4d309 1d575017 2e63ef2b a8dfa734 478024f6"},
+	{"SQL-5 expressions of aggregates, which the service refuses across partitions, are computed", "9df8920e 9a7da5c8 55498b55 b50c5bb2 f30e80b3"},
+	{"SQL-6 the tangent of a huge number differs in its last digits", "cb8386c9"},
+	{"SQL-7 the client's parser keeps escapes that the service decodes", "5aa2b1aa 71641165"},
+}
+
+// gapOf returns the reason for which a case may fail; "" for none.
+func gapOf(file, query string) string {
+	id := caseID(file, query)
+	for _, g := range knownGaps {
+		if slices.Contains(strings.Fields(g.cases), id) {
+			return g.reason
+		}
+	}
+	return ""
+}
+
+func caseID(file, query string) string {
+	return fmt.Sprintf("%.4x", sha256.Sum256([]byte(file+"\n"+query)))
+}
+
+// recorded reads a file of recorded cases. They lie beside the project and are no part of it.
+func recorded[T any](t *testing.T, name string) []T {
 	t.Helper()
 	dir, err := os.Getwd()
 	if err != nil {
@@ -36,6 +67,26 @@ func oracle[T any](t *testing.T, name string) []T {
 	return cases
 }
 
+// report runs all cases of a file; check returns what is wrong with one, "" for nothing.
+func report[T any](t *testing.T, file string, cases []T, query func(T) string, check func(T) string) {
+	t.Helper()
+	passed, gaps := 0, map[string]int{}
+	for _, c := range cases {
+		why, gap := check(c), gapOf(file, query(c))
+		switch {
+		case why == "" && gap == "":
+			passed++
+		case why == "":
+			t.Errorf("%s passes now, but is listed: %s", caseID(file, query(c)), gap)
+		case gap != "":
+			gaps[gap]++
+		default:
+			t.Errorf("%s: %s\n\t%s", caseID(file, query(c)), query(c), why)
+		}
+	}
+	t.Logf("%d of %d cases pass; gaps: %v", passed, len(cases), gaps)
+}
+
 // documents is a source in memory.
 type documents []json.RawMessage
 
@@ -49,109 +100,159 @@ func (d documents) Scan(context.Context) iter.Seq2[Row, error] {
 	}
 }
 
-func runAll(t *testing.T, query string, docs documents, params Params) ([]string, error) {
-	t.Helper()
+func compile(query string) (*Plan, error) {
 	q, err := Parse(query)
 	if err != nil {
 		return nil, err
 	}
-	p, err := Compile(q)
+	return Compile(q)
+}
+
+func runAll(t *testing.T, query string, docs documents, params Params, o Options) ([]string, error) {
+	t.Helper()
+	p, err := compile(query)
 	if err != nil {
 		return nil, err
 	}
 	var out []string
-	for r, err := range p.Run(t.Context(), docs, params, Options{}) {
+	for r, err := range p.Run(t.Context(), docs, params, o) {
 		if err != nil {
-			return nil, err
+			return out, err
 		}
 		out = append(out, string(r))
 	}
 	return out, nil
 }
 
-// report fails the test for cases that fail without a known reason, and returns how often each known
-// gap was met.
-func report(t *testing.T, total int, failing map[string]string) {
-	t.Helper()
-	met := map[string]int{}
-	for name, why := range failing {
-		if id := gapOf(why); id != "" {
-			met[id]++
-			continue
-		}
-		t.Errorf("%s: %s", name, why)
-	}
-	t.Logf("%d of %d cases pass; known gaps: %v", total-len(failing), total, met)
-}
-
 func TestParserCases(t *testing.T) {
 	type parserCase struct {
-		Query  string `json:"query"`
-		Parses bool   `json:"parses"`
+		Query, Normalised string
+		Parses            bool
 	}
-	cases := oracle[parserCase](t, "parser.json")
-	failing := map[string]string{}
-	for _, c := range cases {
-		if _, err := Parse(c.Query); (err == nil) != c.Parses {
-			failing[c.Query] = fmt.Sprintf("parses: want %v, got %v", c.Parses, err)
+	report(t, "parser", recorded[parserCase](t, "parser.json"), func(c parserCase) string { return c.Query }, func(c parserCase) string {
+		q, err := Parse(c.Query)
+		switch {
+		case (err == nil) != c.Parses:
+			return fmt.Sprintf("parses: want %v, got %v", c.Parses, err)
+		case err == nil && q.String() != strings.ReplaceAll(c.Normalised, "  ", " "):
+			return fmt.Sprintf("is written as %s, want %s", q, c.Normalised)
+		}
+		return ""
+	})
+}
+
+// TestPrint: the normal form of a query is its own normal form.
+func TestPrint(t *testing.T) {
+	type textCase struct{ Query string }
+	for _, file := range []string{"parser", "compile", "query-samples", "query-plans"} {
+		for _, c := range recorded[textCase](t, file+".json") {
+			q, err := Parse(c.Query)
+			if err != nil {
+				continue
+			}
+			if again, err := Parse(q.String()); err != nil || again.String() != q.String() {
+				t.Errorf("%s\n is %s\nthen %v, %v", c.Query, q, again, err)
+			}
 		}
 	}
-	report(t, len(cases), failing)
+}
+
+// recordedError is what the service answers for a query that does not compile.
+type recordedError struct {
+	Errors []struct {
+		Code     any
+		Message  string
+		Location *struct{ Start, End int }
+	}
+}
+
+// sameError compares an error with a recorded text. The service may list several errors; ours must be
+// among them. What is no list of errors with codes says only that there is one. The white space of
+// queries of several lines is not what it was: there only the length of a place can be compared.
+func sameError(err error, query, text string) string {
+	if strings.Contains(text, "Assert.") || strings.Contains(text, "Exception") {
+		return "" // the failure of a client or of its test
+	}
+	if err == nil {
+		return "no error, want " + text
+	}
+	var want recordedError
+	if json.Unmarshal([]byte(text), &want) != nil || len(want.Errors) == 0 || want.Errors[0].Code == nil {
+		return ""
+	}
+	got := err.(*SyntaxError)
+	for _, e := range want.Errors {
+		if fmt.Sprint(e.Code) != got.Code || e.Message != got.Message {
+			continue
+		}
+		if at := e.Location; at == nil || at.End-at.Start == got.End-got.Start && (at.Start == got.Start || strings.Contains(query, "\n")) {
+			return ""
+		}
+	}
+	return fmt.Sprintf("error %d-%d %v, want %s", got.Start, got.End, got, text)
 }
 
 func TestCompileCases(t *testing.T) {
 	type compileCase struct {
-		Query string  `json:"query"`
-		Error *string `json:"error"`
+		Query string
+		Error *string
 	}
-	cases := oracle[compileCase](t, "compile.json")
-	failing := map[string]string{}
-	for _, c := range cases {
-		q, err := Parse(c.Query)
-		if err == nil {
-			_, err = Compile(q)
+	report(t, "compile", recorded[compileCase](t, "compile.json"), func(c compileCase) string { return c.Query }, func(c compileCase) string {
+		_, err := compile(c.Query)
+		switch {
+		case c.Error == nil && err != nil:
+			return err.Error()
+		case c.Error != nil:
+			return sameError(err, c.Query, *c.Error)
 		}
-		if c.Error == nil && err != nil {
-			failing[c.Query] = err.Error()
-		}
+		return ""
+	})
+}
+
+func TestPlanCases(t *testing.T) {
+	type planCase struct {
+		Query string
+		Error *string
 	}
-	report(t, len(cases), failing)
+	report(t, "query-plans", recorded[planCase](t, "query-plans.json"), func(c planCase) string { return c.Query }, func(c planCase) string {
+		_, err := compile(c.Query)
+		switch {
+		case c.Error == nil && err != nil:
+			return err.Error()
+		case c.Error != nil:
+			return sameError(err, c.Query, *c.Error)
+		}
+		return ""
+	})
 }
 
 func TestSampleCases(t *testing.T) {
 	type sampleCase struct {
-		Name   string            `json:"name"`
-		Seed   []json.RawMessage `json:"seed"`
-		Query  string            `json:"query"`
-		Result any               `json:"result"`
+		Query  string
+		Seed   []json.RawMessage
+		Result any
 	}
-	cases := oracle[sampleCase](t, "query-samples.json")
-	failing := map[string]string{}
-	for _, c := range cases {
-		got, err := runAll(t, c.Query, c.Seed, nil)
+	report(t, "query-samples", recorded[sampleCase](t, "query-samples.json"), func(c sampleCase) string { return c.Query }, func(c sampleCase) string {
+		got, err := runAll(t, c.Query, c.Seed, nil, Options{})
 		if err != nil {
-			failing[c.Name] = err.Error()
-			continue
-		}
-		if why := sameResults(got, c.Result, strings.Contains(strings.ToUpper(c.Query), "ORDER BY")); why != "" {
-			failing[c.Name] = why
-		}
-	}
-	report(t, len(cases), failing)
-}
-
-func sameResults(got []string, want any, ordered bool) string {
-	var list []any
-	for _, g := range got {
-		var v any
-		if err := json.Unmarshal([]byte(g), &v); err != nil {
 			return err.Error()
 		}
-		list = append(list, v)
-	}
+		return differs(got, c.Result, strings.Contains(strings.ToUpper(c.Query), "ORDER BY"))
+	})
+}
+
+// differs compares results; their order matters only when asked.
+func differs(got []string, want any, ordered bool) string {
 	wanted, ok := want.([]any)
+	list := make([]any, len(got))
+	for i, g := range got {
+		if err := json.Unmarshal([]byte(g), &list[i]); err != nil {
+			return err.Error()
+		}
+	}
+	why := fmt.Sprintf("got %v, want %v", got, want)
 	if !ok || len(wanted) != len(list) {
-		return fmt.Sprintf("got %v, want %v", got, want)
+		return why
 	}
 	for i, w := range wanted {
 		at := i
@@ -159,8 +260,10 @@ func sameResults(got []string, want any, ordered bool) string {
 			at = slices.IndexFunc(list, func(v any) bool { return near(v, w) })
 		}
 		if at < 0 || !near(list[at], w) {
-			raw, _ := json.Marshal(w)
-			return fmt.Sprintf("got %v, want %s", got, raw)
+			return why
+		}
+		if !ordered {
+			list[at] = got // no value is like it
 		}
 	}
 	return ""
@@ -169,12 +272,14 @@ func sameResults(got []string, want any, ordered bool) string {
 // near is deep equality with a little room for numbers.
 func near(a, b any) bool {
 	switch x := a.(type) {
+	case []string:
+		return false
 	case float64:
 		y, ok := b.(float64)
 		return ok && math.Abs(x-y) <= 1e-15*math.Max(math.Abs(x), math.Abs(y))
 	case []any:
 		y, ok := b.([]any)
-		return ok && len(x) == len(y) && !slices.ContainsFunc(indexes(len(x)), func(i int) bool { return !near(x[i], y[i]) })
+		return ok && slices.EqualFunc(x, y, near)
 	case map[string]any:
 		y, ok := b.(map[string]any)
 		if !ok || len(x) != len(y) {
@@ -188,12 +293,4 @@ func near(a, b any) bool {
 		return true
 	}
 	return a == b
-}
-
-func indexes(n int) []int {
-	out := make([]int, n)
-	for i := range out {
-		out[i] = i
-	}
-	return out
 }

@@ -1,42 +1,74 @@
 package sql
 
-import (
-	"fmt"
-	"strings"
-)
+import "strings"
 
-// maxNesting bounds how deep expressions and subqueries may stand inside each other.
-const maxNesting = 100
+// maxNesting bounds how deep expressions and subqueries may stand inside each other. Clients write
+// every operator in parentheses, so a long condition is a deep one.
+const maxNesting = 1500
+
+// maxDepth bounds the depth of a tree. A chain of operators of one precedence is as deep a tree as it
+// is long, without any nesting in the text.
+const maxDepth = 20_000
 
 // Parse reads one SELECT. Errors are [*SyntaxError] values.
 func Parse(text string) (*Query, error) {
-	if strings.TrimSpace(text) == "" {
-		return nil, &SyntaxError{Code: codeEmpty, Message: "The query text is empty."}
-	}
-	tokens, err := lex(text)
+	q, err := parse(text)
 	if err != nil {
-		return nil, err
-	}
-	p := &parser{tokens: tokens}
-	q, err := p.query(false)
-	if err != nil {
-		return nil, err
-	}
-	if t := p.peek(); t.kind != tokEnd {
-		return nil, p.unexpected(t)
+		return nil, inCharacters(err, text)
 	}
 	q.text = text
 	return q, nil
 }
 
-// parser is a recursive-descent parser; expressions are parsed by the precedence of their operators.
+func parse(text string) (*Query, error) {
+	tokens, err := lex(text)
+	if err != nil {
+		return nil, err
+	}
+	p := &parser{text: text, tokens: tokens}
+	q, err := p.query()
+	if err != nil {
+		return nil, err
+	}
+	if p.peek().kind != tokEnd {
+		return nil, p.unexpected()
+	}
+	if len(tokens) > maxDepth && !within(maxDepth, q.exprs()) {
+		return nil, tooDeep(q.span, maxDepth)
+	}
+	return q, nil
+}
+
+func tooDeep(at span, limit int) error {
+	return failure(at, "", "The SQL query is nested too deeply. The allowed limit is %d.", limit)
+}
+
+// within reports whether no expression is deeper than the limit.
+func within(limit int, list []expr) bool {
+	for _, e := range list {
+		inner := children(e)
+		if s, ok := e.(*subquery); ok {
+			inner = s.query.exprs()
+		}
+		if limit == 0 || !within(limit-1, inner) {
+			return false
+		}
+	}
+	return true
+}
+
+// parser parses statements by recursive descent, and expressions by the precedence of their operators.
 type parser struct {
+	text   string
 	tokens []token
 	pos    int
 	depth  int
 }
 
 func (p *parser) peek() token { return p.tokens[p.pos] }
+
+// ahead is the token n behind the next one.
+func (p *parser) ahead(n int) token { return p.tokens[min(p.pos+n, len(p.tokens)-1)] }
 
 func (p *parser) next() token {
 	t := p.tokens[p.pos]
@@ -46,23 +78,26 @@ func (p *parser) next() token {
 	return t
 }
 
-func (p *parser) unexpected(t token) error {
-	near := t.text
+// from is the range from the place of an earlier token to the last token that was taken.
+func (p *parser) from(start int) span { return span{start, p.tokens[max(p.pos-1, 0)].end} }
+
+// unexpected is the error that the next token does not fit.
+func (p *parser) unexpected() error {
+	t := p.peek()
 	if t.kind == tokEnd {
-		near = "end of query"
+		return failure(t.span, codeEnd, "Syntax error, unexpected end-of-file.")
 	}
-	return &SyntaxError{Code: codeSyntax, Message: fmt.Sprintf("Syntax error, incorrect syntax near '%s'.", near), Start: t.start, End: t.end}
+	return failure(t.span, codeSyntax, "Syntax error, incorrect syntax near '%s'.", p.text[t.start:t.end])
 }
 
-// is reports whether the next token is this keyword or operator.
-func (p *parser) is(text string) bool {
-	t := p.peek()
-	return (t.kind == tokKeyword || t.kind == tokPunct) && t.text == text
+// is reports whether a token is this keyword or operator.
+func (t token) is(text string) bool {
+	return (t.kind == tokKeyword || t.kind == tokPunctuation) && t.text == text
 }
 
 // accept takes the next token when it is this keyword or operator.
 func (p *parser) accept(text string) bool {
-	if p.is(text) {
+	if p.peek().is(text) {
 		p.pos++
 		return true
 	}
@@ -71,33 +106,43 @@ func (p *parser) accept(text string) bool {
 
 func (p *parser) expect(text string) error {
 	if !p.accept(text) {
-		return p.unexpected(p.peek())
+		return p.unexpected()
 	}
 	return nil
 }
 
+// take takes the next token when it is of this kind.
+func (p *parser) take(kind tokenKind) (token, error) {
+	if p.peek().kind != kind {
+		return token{}, p.unexpected()
+	}
+	return p.next(), nil
+}
+
+// enter counts a level of nesting; leave ends it.
 func (p *parser) enter() error {
 	if p.depth++; p.depth > maxNesting {
-		t := p.peek()
-		return &SyntaxError{Code: codeSyntax, Message: "The query is nested too deeply.", Start: t.start, End: t.end}
+		return tooDeep(p.peek().span, maxNesting)
 	}
 	return nil
 }
 
 func (p *parser) leave() { p.depth-- }
 
-// query parses SELECT … up to what does not belong to it.
-func (p *parser) query(sub bool) (q *Query, err error) {
+// query parses SELECT … up to the first token that does not belong to it.
+func (p *parser) query() (*Query, error) {
 	if err := p.enter(); err != nil {
 		return nil, err
 	}
 	defer p.leave()
-	q = &Query{sub: sub}
+	q := &Query{}
+	start := p.peek().start
 	for _, clause := range []func(*Query) error{p.selectClause, p.fromClause, p.whereClause, p.groupClause, p.orderClause, p.offsetClause} {
 		if err := clause(q); err != nil {
 			return nil, err
 		}
 	}
+	q.span = p.from(start)
 	return q, nil
 }
 
@@ -106,71 +151,61 @@ func (p *parser) selectClause(q *Query) (err error) {
 		return err
 	}
 	q.distinct = p.accept("DISTINCT")
-	if p.accept("TOP") {
+	if t := p.peek(); p.accept("TOP") {
 		if q.top, err = p.count(); err != nil {
 			return err
 		}
+		q.topAt = p.from(t.start)
 	}
-	switch {
-	case p.accept("*"):
-		q.star = true
+	if t := p.peek(); p.accept("*") {
+		q.star, q.starAt = true, t.span
 		return nil
-	case p.accept("VALUE"):
-		q.value = true
+	}
+	if p.accept("VALUE") {
 		e, err := p.expression()
-		q.items = []selectItem{{expr: e}}
+		q.value, q.items = true, []selectItem{{expr: e}}
 		return err
 	}
+	return p.selectList(q)
+}
+
+func (p *parser) selectList(q *Query) error {
 	for {
-		item, err := p.selectItem()
+		e, err := p.expression()
 		if err != nil {
 			return err
 		}
-		q.items = append(q.items, item)
+		alias, err := p.alias()
+		if err != nil {
+			return err
+		}
+		q.items = append(q.items, selectItem{e, alias})
 		if !p.accept(",") {
 			return nil
 		}
 	}
 }
 
-// selectItem parses an expression with its name: an alias, or what a path ends in.
-func (p *parser) selectItem() (selectItem, error) {
-	e, err := p.expression()
-	if err != nil {
-		return selectItem{}, err
+// alias parses [AS] name; "" when there is none.
+func (p *parser) alias() (string, error) {
+	if !p.accept("AS") && p.peek().kind != tokName {
+		return "", nil
 	}
-	item := selectItem{expr: e, name: pathName(e)}
-	if p.accept("AS") || p.peek().kind == tokName {
-		t := p.next()
-		if t.kind != tokName {
-			return item, p.unexpected(t)
-		}
-		item.name = t.text
-	}
-	return item, nil
-}
-
-// pathName is the name that a path gives to its value; "" for anything else.
-func pathName(e *expr) string {
-	switch {
-	case e.kind == exName:
-		return e.op
-	case e.kind == exMember && e.right.kind == exLiteral && e.right.literal.typ == stringType:
-		return e.right.literal.str
-	}
-	return ""
+	t, err := p.take(tokName)
+	return t.text, err
 }
 
 // count parses the operand of TOP, OFFSET and LIMIT: an integer or a parameter.
-func (p *parser) count() (*expr, error) {
-	t := p.next()
-	switch {
+func (p *parser) count() (expr, error) {
+	switch t := p.peek(); {
 	case t.kind == tokParameter:
-		return &expr{kind: exParameter, op: t.text, start: t.start, end: t.end}, nil
-	case t.kind == tokNumber && t.number.flag:
-		return &expr{kind: exLiteral, literal: t.number, start: t.start, end: t.end}, nil
+		p.pos++
+		return &parameter{t.span, t.text}, nil
+	case t.kind == tokNumber && t.number.exact:
+		p.pos++
+		return &literal{t.span, t.number}, nil
 	}
-	return nil, p.unexpected(t)
+	return nil, p.unexpected()
 }
 
 func (p *parser) fromClause(q *Query) error {
@@ -191,38 +226,42 @@ func (p *parser) fromClause(q *Query) error {
 
 // source parses "alias IN collection", or "collection [AS] alias".
 func (p *parser) source() (s source, err error) {
-	if t := p.peek(); t.kind == tokName && p.tokens[p.pos+1].kind == tokKeyword && p.tokens[p.pos+1].text == "IN" {
+	start := p.peek().start
+	if t := p.peek(); t.kind == tokName && p.ahead(1).is("IN") {
 		p.pos += 2
 		s.alias, s.iterate = t.text, true
-		return s, p.collection(&s)
+		err = p.collection(&s)
+		s.span = p.from(start)
+		return s, err
 	}
 	if err := p.collection(&s); err != nil {
 		return s, err
 	}
-	if p.accept("AS") || p.peek().kind == tokName {
-		t := p.next()
-		if t.kind != tokName {
-			return s, p.unexpected(t)
-		}
-		s.alias = t.text
-	} else if s.path != nil {
+	s.alias, err = p.alias()
+	if s.written = s.alias != ""; !s.written && s.path != nil {
 		s.alias = pathName(s.path)
 	}
-	return s, nil
+	s.span = p.from(start)
+	return s, err
 }
 
+// collection parses a subquery, or what a source iterates: a path, or a call that makes an array.
 func (p *parser) collection(s *source) (err error) {
-	if p.accept("(") {
-		if s.query, err = p.query(true); err != nil {
+	if p.peek().is("(") && p.ahead(1).is("SELECT") {
+		p.pos++
+		if s.query, err = p.query(); err != nil {
 			return err
 		}
 		return p.expect(")")
 	}
-	t := p.next()
-	if t.kind != tokName {
-		return p.unexpected(t)
+	if p.peek().kind != tokName || !s.iterate && p.ahead(1).is("(") {
+		return p.unexpected()
 	}
-	s.path, err = p.suffixes(&expr{kind: exName, op: t.text, start: t.start, end: t.end})
+	root, err := p.named()
+	if err != nil {
+		return err
+	}
+	s.path, err = p.suffixes(root)
 	return err
 }
 
@@ -245,29 +284,41 @@ func (p *parser) groupClause(q *Query) (err error) {
 }
 
 func (p *parser) orderClause(q *Query) error {
+	start := p.peek().start
 	if !p.accept("ORDER") {
 		return nil
 	}
 	if err := p.expect("BY"); err != nil {
 		return err
 	}
+	q.rank = p.accept("RANK")
 	for {
-		e, err := p.expression()
+		item, err := p.orderItem(q.rank)
 		if err != nil {
 			return err
 		}
-		item := orderItem{expr: e, desc: p.accept("DESC")}
-		if !item.desc {
-			p.accept("ASC")
-		}
 		q.orderBy = append(q.orderBy, item)
 		if !p.accept(",") {
+			q.orderAt = p.from(start)
 			return nil
 		}
 	}
 }
 
+// orderItem parses an expression with its direction; behind RANK it must be a call.
+func (p *parser) orderItem(rank bool) (orderItem, error) {
+	if t := p.peek(); rank && (t.kind != tokName || !p.ahead(1).is("(")) {
+		return orderItem{}, p.unexpected()
+	}
+	e, err := p.expression()
+	if err != nil {
+		return orderItem{}, err
+	}
+	return orderItem{expr: e, desc: p.accept("DESC"), asc: p.accept("ASC")}, nil
+}
+
 func (p *parser) offsetClause(q *Query) (err error) {
+	start := p.peek().start
 	if !p.accept("OFFSET") {
 		return nil
 	}
@@ -278,11 +329,12 @@ func (p *parser) offsetClause(q *Query) (err error) {
 		return err
 	}
 	q.limit, err = p.count()
+	q.offsetAt = p.from(start)
 	return err
 }
 
 // list parses expressions separated by commas; there is at least one.
-func (p *parser) list() (out []*expr, err error) {
+func (p *parser) list() (out []expr, err error) {
 	for {
 		e, err := p.expression()
 		if err != nil {
@@ -295,349 +347,17 @@ func (p *parser) list() (out []*expr, err error) {
 	}
 }
 
-// expression parses the loosest operators: the conditional, which stands to the right of everything.
-func (p *parser) expression() (*expr, error) {
-	if err := p.enter(); err != nil {
-		return nil, err
-	}
-	defer p.leave()
-	cond, err := p.binary(0)
-	if err != nil || !p.accept("?") {
-		return cond, err
-	}
-	e := &expr{kind: exConditional, left: cond, start: cond.start}
-	if e.right, err = p.expression(); err != nil {
-		return nil, err
-	}
-	if err := p.expect(":"); err != nil {
-		return nil, err
-	}
-	if e.third, err = p.expression(); err != nil {
-		return nil, err
-	}
-	e.end = e.third.end
-	return e, nil
-}
-
-// levels are the binary operators, loosest first. IN, LIKE and BETWEEN stand between AND and "||".
-var levels = [][]string{
-	{"??"}, {"OR"}, {"AND"}, {"||"}, {"|"}, {"^"}, {"&"}, {"=", "!=", "<>"}, {"<", "<=", ">", ">="}, {"<<", ">>", ">>>"}, {"+", "-"}, {"*", "/", "%"},
-}
-
-// predicateLevel is the level above which IN, LIKE and BETWEEN stand.
-const predicateLevel = 3
-
-func (p *parser) binary(level int) (*expr, error) {
-	if level == len(levels) {
-		return p.unary()
-	}
-	left, err := p.binary(level + 1)
-	if err != nil {
-		return nil, err
-	}
-	if level == predicateLevel {
-		if left, err = p.concatenation(left); err != nil {
-			return nil, err
+// quantifier is the word, if it is one, that makes a value of the subquery behind it.
+func quantifier(t token) string {
+	switch upper := strings.ToUpper(t.text); upper {
+	case "EXISTS", "ARRAY":
+		if t.kind == tokKeyword {
+			return upper
 		}
-		return p.predicate(left)
-	}
-	return p.operators(left, level)
-}
-
-// operators parses a chain of operators of one level, from left to right.
-func (p *parser) operators(left *expr, level int) (*expr, error) {
-	for {
-		op := p.operator(levels[level])
-		if op == "" {
-			return left, nil
-		}
-		right, err := p.binary(level + 1)
-		if err != nil {
-			return nil, err
-		}
-		left = &expr{kind: exBinary, op: op, left: left, right: right, start: left.start, end: right.end}
-	}
-}
-
-func (p *parser) concatenation(left *expr) (*expr, error) { return p.operators(left, predicateLevel) }
-
-func (p *parser) operator(ops []string) string {
-	for _, op := range ops {
-		if p.accept(op) {
-			if op == "<>" {
-				return "!="
-			}
-			return op
+	case "ALL", "FIRST", "LAST":
+		if t.kind == tokName {
+			return upper
 		}
 	}
 	return ""
-}
-
-// predicate parses [NOT] IN, LIKE, BETWEEN behind an operand. They do not chain.
-func (p *parser) predicate(left *expr) (*expr, error) {
-	not := false
-	if p.is("NOT") {
-		p.pos++
-		not = true
-	}
-	e := &expr{left: left, not: not, start: left.start}
-	var err error
-	switch {
-	case p.accept("IN"):
-		err = p.in(e)
-	case p.accept("BETWEEN"):
-		err = p.between(e)
-	case p.accept("LIKE"):
-		err = p.like(e)
-	case not:
-		return nil, p.unexpected(p.peek())
-	default:
-		return left, nil
-	}
-	e.end = p.tokens[p.pos-1].end
-	return e, err
-}
-
-func (p *parser) in(e *expr) (err error) {
-	e.kind = exIn
-	if err := p.expect("("); err != nil {
-		return err
-	}
-	if e.args, err = p.list(); err != nil {
-		return err
-	}
-	return p.expect(")")
-}
-
-func (p *parser) between(e *expr) (err error) {
-	e.kind = exBetween
-	if e.right, err = p.operand(); err != nil {
-		return err
-	}
-	if err := p.expect("AND"); err != nil {
-		return err
-	}
-	e.third, err = p.operand()
-	return err
-}
-
-// operand is an expression that is tighter than the predicates.
-func (p *parser) operand() (*expr, error) {
-	left, err := p.binary(predicateLevel + 1)
-	if err != nil {
-		return nil, err
-	}
-	return p.concatenation(left)
-}
-
-func (p *parser) like(e *expr) (err error) {
-	e.kind = exLike
-	if e.right, err = p.operand(); err != nil {
-		return err
-	}
-	if p.accept("ESCAPE") {
-		t := p.next()
-		if t.kind != tokString {
-			return p.unexpected(t)
-		}
-		e.third = &expr{kind: exLiteral, literal: text(t.text), start: t.start, end: t.end}
-	}
-	return nil
-}
-
-func (p *parser) unary() (*expr, error) {
-	t := p.peek()
-	for _, op := range []string{"-", "+", "~", "NOT"} {
-		if !p.accept(op) {
-			continue
-		}
-		if err := p.enter(); err != nil {
-			return nil, err
-		}
-		defer p.leave()
-		operand, err := p.unary()
-		if err != nil {
-			return nil, err
-		}
-		return &expr{kind: exUnary, op: op, left: operand, start: t.start, end: operand.end}, nil
-	}
-	e, err := p.primary()
-	if err != nil {
-		return nil, err
-	}
-	return p.suffixes(e)
-}
-
-// suffixes parses .name and [index] behind an expression.
-func (p *parser) suffixes(e *expr) (*expr, error) {
-	for {
-		m := &expr{kind: exMember, left: e, start: e.start}
-		switch {
-		case p.accept("."):
-			t := p.next()
-			if t.kind != tokName {
-				return nil, p.unexpected(t)
-			}
-			m.right = &expr{kind: exLiteral, literal: text(t.text), start: t.start, end: t.end}
-		case p.accept("["):
-			var err error
-			if m.right, err = p.expression(); err != nil {
-				return nil, err
-			}
-			if err := p.expect("]"); err != nil {
-				return nil, err
-			}
-		default:
-			return e, nil
-		}
-		m.end = p.tokens[p.pos-1].end
-		e = m
-	}
-}
-
-func (p *parser) primary() (*expr, error) {
-	t := p.next()
-	e := &expr{kind: exLiteral, start: t.start, end: t.end}
-	switch t.kind {
-	case tokNumber:
-		e.literal = t.number
-		return e, nil
-	case tokString:
-		e.literal = text(t.text)
-		return e, nil
-	case tokParameter:
-		e.kind, e.op = exParameter, t.text
-		return e, nil
-	case tokName:
-		return p.named(t)
-	case tokKeyword:
-		return p.keyword(t, e)
-	case tokPunct:
-		return p.bracketed(t, e)
-	}
-	return nil, p.unexpected(t)
-}
-
-// named parses a function call, a constant that is written as a word, or a name.
-func (p *parser) named(t token) (*expr, error) {
-	if p.accept("(") {
-		return p.call(t, &expr{kind: exCall, op: strings.ToUpper(t.text), start: t.start})
-	}
-	switch t.text {
-	case "NaN":
-		return &expr{kind: exLiteral, literal: notANumber, start: t.start, end: t.end}, nil
-	case "Infinity":
-		return &expr{kind: exLiteral, literal: infinity, start: t.start, end: t.end}, nil
-	}
-	return &expr{kind: exName, op: t.text, start: t.start, end: t.end}, nil
-}
-
-func (p *parser) call(t token, e *expr) (_ *expr, err error) {
-	if !p.is(")") {
-		if e.args, err = p.list(); err != nil {
-			return nil, err
-		}
-	}
-	if err := p.expect(")"); err != nil {
-		return nil, err
-	}
-	e.end = p.tokens[p.pos-1].end
-	return e, nil
-}
-
-func (p *parser) keyword(t token, e *expr) (*expr, error) {
-	switch t.text {
-	case "true", "false":
-		e.literal = boolean(t.text == "true")
-		return e, nil
-	case "null":
-		e.literal = null
-		return e, nil
-	case "undefined":
-		return e, nil
-	case "EXISTS", "ARRAY":
-		e.kind = exExists
-		if t.text == "ARRAY" {
-			e.kind = exArrayOf
-		}
-		if err := p.expect("("); err != nil {
-			return nil, err
-		}
-		return p.subquery(e)
-	case "LEFT", "RIGHT":
-		if p.accept("(") {
-			return p.call(t, &expr{kind: exCall, op: t.text, start: t.start})
-		}
-	case "udf":
-		if p.accept(".") && p.peek().kind == tokName {
-			name := p.next()
-			if p.accept("(") {
-				return p.call(name, &expr{kind: exUDF, op: name.text, start: t.start})
-			}
-		}
-	}
-	return nil, p.unexpected(t)
-}
-
-func (p *parser) subquery(e *expr) (_ *expr, err error) {
-	if e.query, err = p.query(true); err != nil {
-		return nil, err
-	}
-	if err := p.expect(")"); err != nil {
-		return nil, err
-	}
-	e.end = p.tokens[p.pos-1].end
-	return e, nil
-}
-
-func (p *parser) bracketed(t token, e *expr) (*expr, error) {
-	switch t.text {
-	case "(":
-		if p.is("SELECT") {
-			e.kind = exSubquery
-			return p.subquery(e)
-		}
-		inner, err := p.expression()
-		if err != nil {
-			return nil, err
-		}
-		return inner, p.expect(")")
-	case "[":
-		e.kind = exArray
-		var err error
-		if !p.is("]") {
-			if e.args, err = p.list(); err != nil {
-				return nil, err
-			}
-		}
-		return e, p.expect("]")
-	case "{":
-		e.kind = exObject
-		return p.object(e)
-	}
-	return nil, p.unexpected(t)
-}
-
-func (p *parser) object(e *expr) (*expr, error) {
-	for !p.is("}") {
-		t := p.next()
-		if t.kind != tokString && t.kind != tokName {
-			return nil, p.unexpected(t)
-		}
-		if err := p.expect(":"); err != nil {
-			return nil, err
-		}
-		v, err := p.expression()
-		if err != nil {
-			return nil, err
-		}
-		e.names, e.args = append(e.names, t.text), append(e.args, v)
-		if !p.accept(",") {
-			break
-		}
-		if p.is("}") {
-			return nil, p.unexpected(p.peek())
-		}
-	}
-	return e, p.expect("}")
 }

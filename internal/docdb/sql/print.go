@@ -2,134 +2,215 @@ package sql
 
 import "strings"
 
-// source writes an expression in one normal form, by which two expressions are told to be the same.
-func (e *expr) source() string {
-	var b strings.Builder
-	e.write(&b)
-	return b.String()
-}
-
-func (e *expr) write(b *strings.Builder) {
-	switch e.kind {
-	case exLiteral:
-		if e.literal.typ == undefinedType {
-			b.WriteString("undefined")
-			return
-		}
-		b.Write(e.literal.encode(nil))
-	case exName, exParameter:
-		b.WriteString(e.op)
-	case exMember:
-		e.left.write(b)
-		if name := pathName(e); plainName(name) {
-			b.WriteString("." + name)
-			return
-		}
-		b.WriteByte('[')
-		e.right.write(b)
-		b.WriteByte(']')
-	case exSubquery, exExists, exArrayOf:
-		b.WriteString(strings.TrimSpace(map[exprKind]string{exExists: "EXISTS", exArrayOf: "ARRAY"}[e.kind]) + "(" + e.query.String() + ")")
-	default:
-		e.writeCompound(b)
-	}
-}
-
-// writeCompound writes operators in the form of calls: no precedence can be misread.
-func (e *expr) writeCompound(b *strings.Builder) {
-	name := map[exprKind]string{exIn: "IN", exBetween: "BETWEEN", exLike: "LIKE", exConditional: "?", exArray: "[]", exObject: "{}", exUDF: "udf."}[e.kind]
-	if e.not {
-		name = "NOT " + name
-	}
-	b.WriteString(name + e.op + "(")
-	for i, c := range e.children() {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		if e.kind == exObject {
-			b.Write(append(text(e.names[i]).encode(nil), ": "...))
-		}
-		c.write(b)
-	}
-	b.WriteByte(')')
-}
-
-func plainName(s string) bool {
-	if s == "" || isDigit(s[0]) || reserved[strings.ToUpper(s)] || lowerReserved[s] {
-		return false
-	}
-	for i := range len(s) {
-		if !isLetter(s[i]) && !isDigit(s[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-// String writes a query in its normal form.
+// String writes the query in its normal form: every operator in parentheses, names and keywords as
+// they are, strings and numbers as JSON has them. It parses to the same tree.
 func (q *Query) String() string {
-	var b strings.Builder
-	b.WriteString("SELECT ")
+	p := &printer{}
+	p.query(q)
+	return p.b.String()
+}
+
+// format writes an expression in its normal form.
+func format(e expr) string {
+	p := &printer{}
+	p.expr(e)
+	return p.b.String()
+}
+
+// printer collects the text of a normal form.
+type printer struct{ b strings.Builder }
+
+// put writes texts and expressions one after the other.
+func (p *printer) put(parts ...any) {
+	for _, part := range parts {
+		switch x := part.(type) {
+		case string:
+			p.b.WriteString(x)
+		case expr:
+			p.expr(x)
+		}
+	}
+}
+
+// list writes n things with ", " between them.
+func (p *printer) list(n int, f func(i int)) {
+	for i := range n {
+		if i > 0 {
+			p.put(", ")
+		}
+		f(i)
+	}
+}
+
+func (p *printer) exprs(list []expr) { p.list(len(list), func(i int) { p.expr(list[i]) }) }
+
+func (p *printer) query(q *Query) {
+	p.put("SELECT ")
 	if q.distinct {
-		b.WriteString("DISTINCT ")
+		p.put("DISTINCT ")
 	}
 	if q.top != nil {
-		b.WriteString("TOP " + q.top.source() + " ")
+		p.put("TOP ", q.top, " ")
 	}
-	q.writeItems(&b)
+	p.selection(q)
 	for i, s := range q.from {
-		b.WriteString(map[bool]string{true: " FROM ", false: " JOIN "}[i == 0])
-		s.write(&b)
+		p.put(map[bool]string{true: " FROM ", false: " JOIN "}[i == 0])
+		p.source(s)
 	}
 	if q.where != nil {
-		b.WriteString(" WHERE " + q.where.source())
+		p.put(" WHERE ", q.where)
 	}
-	for i, g := range q.groupBy {
-		b.WriteString(map[bool]string{true: " GROUP BY ", false: ", "}[i == 0] + g.source())
+	if len(q.groupBy) > 0 {
+		p.put(" GROUP BY ")
+		p.exprs(q.groupBy)
 	}
-	for i, o := range q.orderBy {
-		b.WriteString(map[bool]string{true: " ORDER BY ", false: ", "}[i == 0] + o.expr.source())
-		if o.desc {
-			b.WriteString(" DESC")
-		}
-	}
+	p.order(q)
 	if q.offset != nil {
-		b.WriteString(" OFFSET " + q.offset.source() + " LIMIT " + q.limit.source())
+		p.put(" OFFSET ", q.offset, " LIMIT ", q.limit)
 	}
-	return b.String()
 }
 
-func (q *Query) writeItems(b *strings.Builder) {
+func (p *printer) selection(q *Query) {
 	if q.star {
-		b.WriteByte('*')
+		p.put("*")
 	}
 	if q.value {
-		b.WriteString("VALUE ")
+		p.put("VALUE ")
 	}
-	for i, item := range q.items {
-		if i > 0 {
-			b.WriteString(", ")
+	p.list(len(q.items), func(i int) {
+		p.put(q.items[i].expr)
+		if alias := q.items[i].alias; alias != "" {
+			p.put(" AS ", alias)
 		}
-		b.WriteString(item.expr.source())
-		if item.name != "" && item.name != pathName(item.expr) {
-			b.WriteString(" AS " + item.name)
-		}
+	})
+}
+
+func (p *printer) source(s source) {
+	if s.iterate {
+		p.put(s.alias, " IN ")
+	}
+	if s.query != nil {
+		p.put("(")
+		p.query(s.query)
+		p.put(")")
+	} else {
+		p.expr(s.path)
+	}
+	if s.written {
+		p.put(" AS ", s.alias)
 	}
 }
 
-func (s source) write(b *strings.Builder) {
-	collection := ""
-	if s.query != nil {
-		collection = "(" + s.query.String() + ")"
-	} else {
-		collection = s.path.source()
+func (p *printer) order(q *Query) {
+	if len(q.orderBy) == 0 {
+		return
 	}
-	switch {
-	case s.iterate:
-		b.WriteString(s.alias + " IN " + collection)
-	case s.alias != "" && (s.query != nil || s.alias != pathName(s.path)):
-		b.WriteString(collection + " AS " + s.alias)
-	default:
-		b.WriteString(collection)
+	p.put(" ORDER BY ")
+	if q.rank {
+		p.put("RANK ")
+	}
+	p.list(len(q.orderBy), func(i int) {
+		o := q.orderBy[i]
+		p.put(o.expr)
+		if o.desc {
+			p.put(" DESC")
+		} else if o.asc || !q.rank {
+			p.put(" ASC")
+		}
+	})
+}
+
+func (p *printer) expr(e expr) {
+	switch e := e.(type) {
+	case *literal:
+		p.literal(e.value)
+	case *name:
+		p.put(e.name)
+	case *parameter:
+		p.put(e.name)
+	case *member:
+		p.member(e)
+	case *unary:
+		p.put("(", e.op, " ", e.operand, ")")
+	case *binary:
+		p.put("(", e.left, " ", e.op, " ", e.right, ")")
+	case *in, *between, *like:
+		p.predicate(e)
+	case *conditional:
+		p.put("(", e.condition, " ? ", e.yes, " : ", e.no, ")")
+	case *call:
+		p.call(e)
+	case *arrayLiteral:
+		p.put("[")
+		p.exprs(e.items)
+		p.put("]")
+	case *objectLiteral:
+		p.put("{")
+		p.list(len(e.items), func(i int) { p.put(quote(e.names[i]), ": ", e.items[i]) })
+		p.put("}")
+	case *subquery:
+		p.put(e.kind, "(")
+		p.query(e.query)
+		p.put(")")
 	}
 }
+
+func (p *printer) literal(v value) {
+	switch {
+	case v.typ == undefinedType:
+		p.put("undefined")
+	case v.typ == numberType:
+		p.put(numberName(v))
+	default:
+		p.b.Write(appendJSON(nil, v))
+	}
+}
+
+// numberName spells the numbers too that JSON has no words for.
+func numberName(v value) string {
+	if f := v.float(); f != f {
+		return "NaN"
+	} else if f-f != 0 {
+		return map[bool]string{true: "Infinity", false: "-1E999"}[f > 0]
+	}
+	return string(appendNumber(nil, v))
+}
+
+func (p *printer) member(e *member) {
+	p.put(e.base)
+	if _, constant := e.base.(*literal); e.dotted && !constant { // a point behind a number would be read as a part of it
+		p.put(".", e.index.(*literal).value.s)
+		return
+	}
+	p.put("[", e.index, "]")
+}
+
+func (p *printer) predicate(e expr) {
+	not := map[bool]string{true: " NOT"}
+	switch e := e.(type) {
+	case *in:
+		p.put("(", e.operand, not[e.not], " IN (")
+		p.exprs(e.items)
+		p.put("))")
+	case *between:
+		p.put("(", e.operand, not[e.not], " BETWEEN ", e.low, " AND ", e.high, ")")
+	case *like:
+		p.put("(", e.operand, not[e.not], " LIKE ", e.pattern)
+		if e.escape != "" {
+			p.put(" ESCAPE ", quote(e.escape))
+		}
+		p.put(")")
+	}
+}
+
+func (p *printer) call(e *call) {
+	if e.udf {
+		p.put("udf.")
+	}
+	p.put(e.name, "(")
+	p.exprs(e.args)
+	p.put(")")
+}
+
+// quote writes a string as JSON has it; it is one of the language too.
+func quote(s string) string { return string(appendJSON(nil, text(s))) }

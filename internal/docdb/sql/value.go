@@ -1,21 +1,15 @@
 package sql
 
 import (
-	"bytes"
-	"cmp"
-	"errors"
 	"math"
 	"strconv"
-	"strings"
-
-	"github.com/go-json-experiment/json/jsontext"
 )
 
-// typ is the type of a value; the order of the constants is the order of types in ORDER BY.
-type typ uint8
+// valueType is the type of a value; the order of the constants is the order of types.
+type valueType uint8
 
 const (
-	undefinedType typ = iota
+	undefinedType valueType = iota
 	nullType
 	boolType
 	numberType
@@ -24,279 +18,220 @@ const (
 	objectType
 )
 
-// value is a value of the language. The zero value is undefined.
+// value is a value of the language. The zero value is undefined. Values are not changed once made.
 type value struct {
-	typ     typ
-	flag    bool    // of a boolean; of a number: integer is exact
-	num     float64 // of a number
-	integer int64   // of a number with flag set
-	str     string
-	items   []value
-	members []member
-	raw     []byte // the text that the value was read from, when it was read whole
+	typ   valueType
+	exact bool       // of a number: bits are an int64, else a float64
+	bits  uint64     // of a number; of a boolean 0 or 1
+	s     string     // of a string
+	c     *composite // of an array or object
 }
 
-// member is a property of an object.
-type member struct {
-	name  string
-	value value
+// composite is the content of an array or object. What came from a text is read when it is asked for,
+// one level at a time.
+type composite struct {
+	names  []string // of an object's members
+	items  []value
+	size   int     // what it takes in memory at most, as if nothing in it were shared
+	text   string  // the JSON that has not been read, or that is to be written as it is
+	origin *origin // of an unread text; nil when items are there
+	whole  bool    // a document: written as its text
 }
+
+// valueSize is what a value takes in memory beside its text and its elements.
+const valueSize = 48
+
+// maxValueSize bounds what one value takes in memory: several times what the largest document does.
+const maxValueSize = 64 << 20
 
 var (
-	undefined = value{}
-	null      = value{typ: nullType}
+	undefined  = value{}
+	null       = value{typ: nullType}
+	notANumber = value{typ: numberType, bits: math.Float64bits(math.NaN())}
+	infinity   = value{typ: numberType, bits: math.Float64bits(math.Inf(1))}
 )
 
-func boolean(b bool) value      { return value{typ: boolType, flag: b} }
-func text(s string) value       { return value{typ: stringType, str: s} }
-func array(items []value) value { return value{typ: arrayType, items: items} }
-func object(m []member) value   { return value{typ: objectType, members: m} }
-func integerValue(n int64) value {
-	return value{typ: numberType, num: float64(n), integer: n, flag: true}
+func boolean(b bool) value {
+	if b {
+		return value{typ: boolType, bits: 1}
+	}
+	return value{typ: boolType}
 }
 
-// number is a double; one that is a whole number in the exact range is an integer too.
+func text(s string) value { return value{typ: stringType, s: s} }
+
+func integer(n int64) value { return value{typ: numberType, exact: true, bits: uint64(n)} }
+
+// number is a double; a whole one in the range where doubles are exact is an integer. There is no
+// negative zero.
 func number(f float64) value {
 	if f == math.Trunc(f) && math.Abs(f) < 1<<53 {
-		return integerValue(int64(f))
+		return integer(int64(f))
 	}
-	return value{typ: numberType, num: f}
+	return value{typ: numberType, bits: math.Float64bits(f)}
 }
 
-// parseNumber reads the text of a JSON number or of a literal. Integers within 64 bits are exact.
-func parseNumber(s string) (value, error) {
-	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
-		return integerValue(n), nil
-	}
-	f, err := strconv.ParseFloat(s, 64)
-	if err != nil && !errors.Is(err, strconv.ErrRange) {
-		return undefined, err
-	}
-	return number(f), nil
+// array makes an array. It keeps the slice.
+func array(items []value) value {
+	return value{typ: arrayType, c: &composite{items: items, size: sizeOf(items)}}
 }
 
-func (v value) isTrue() bool { return v.typ == boolType && v.flag }
+// object makes an object without the members that are undefined; of two with one name the later one
+// stays. It keeps the slices.
+func object(names []string, items []value) value {
+	n := 0
+	for i, v := range items {
+		if v.typ != undefinedType {
+			names[n], items[n] = names[i], v
+			n++
+		}
+	}
+	names, items = lastOfEach(names[:n], items[:n])
+	size := sizeOf(items)
+	for _, s := range names {
+		size += len(s) + valueSize/2
+	}
+	return value{typ: objectType, c: &composite{names: names, items: items, size: size}}
+}
+
+// lastOfEach drops members whose name comes again.
+func lastOfEach(names []string, items []value) ([]string, []value) {
+	if len(names) < 2 {
+		return names, items
+	}
+	at := make(map[string]int, len(names))
+	for i, s := range names {
+		at[s] = i
+	}
+	if len(at) == len(names) {
+		return names, items
+	}
+	n := 0
+	for i, s := range names {
+		if at[s] == i {
+			names[n], items[n] = s, items[i]
+			n++
+		}
+	}
+	return names[:n], items[:n]
+}
+
+func sizeOf(items []value) int {
+	size := valueSize
+	for _, v := range items {
+		size += v.size()
+	}
+	return size
+}
+
+// size is what the value takes in memory at most, as if nothing in it were shared.
+func (v value) size() int {
+	n := valueSize + len(v.s)
+	if v.c != nil {
+		n += v.c.size
+	}
+	return n
+}
+
+func (v value) defined() bool { return v.typ != undefinedType }
+func (v value) isTrue() bool  { return v.typ == boolType && v.bits == 1 }
+func (v value) isFalse() bool { return v.typ == boolType && v.bits == 0 }
+
+// float is a number as a double.
+func (v value) float() float64 {
+	if v.exact {
+		return float64(int64(v.bits))
+	}
+	return math.Float64frombits(v.bits)
+}
+
+// int64 is a number as an integer of 64 bits, when it is one.
+func (v value) int64() (int64, bool) {
+	if v.typ != numberType {
+		return 0, false
+	}
+	if v.exact {
+		return int64(v.bits), true
+	}
+	f := v.float()
+	return int64(f), f == math.Trunc(f) && f >= -1<<63 && f < 1<<63
+}
+
+// items are the elements of an array.
+func (v value) items() []value {
+	if v.typ != arrayType {
+		return nil
+	}
+	return v.c.read().items
+}
+
+// members are the names and values of an object, in their order.
+func (v value) members() ([]string, []value) {
+	if v.typ != objectType {
+		return nil, nil
+	}
+	c := v.c.read()
+	return c.names, c.items
+}
+
+// width is the number of elements of an array or object.
+func (v value) width() int {
+	if v.c == nil {
+		return 0
+	}
+	return len(v.c.read().items)
+}
 
 // get returns a property of an object.
 func (v value) get(name string) value {
-	for _, m := range v.members {
-		if m.name == name {
-			return m.value
+	names, items := v.members()
+	for i, s := range names {
+		if s == name {
+			return items[i]
 		}
 	}
 	return undefined
 }
 
-// maxDepth bounds the nesting of a document.
-const maxDepth = 256
-
-var errDepth = errors.New("sql: a document is nested too deeply")
-
-// decode reads a JSON text.
-func decode(raw []byte) (value, error) {
-	d := jsontext.NewDecoder(bytes.NewReader(raw), jsontext.AllowDuplicateNames(true))
-	v, err := decodeValue(d, 0)
-	v.raw = raw
-	return v, err
-}
-
-func decodeValue(d *jsontext.Decoder, depth int) (value, error) {
-	if depth > maxDepth {
-		return undefined, errDepth
-	}
-	t, err := d.ReadToken()
-	if err != nil {
-		return undefined, err
-	}
-	switch t.Kind() {
-	case 'n':
-		return null, nil
-	case 't', 'f':
-		return boolean(t.Bool()), nil
-	case '"':
-		return text(t.String()), nil
-	case '0':
-		return parseNumber(t.String())
-	case '[':
-		return decodeArray(d, depth)
-	default:
-		return decodeObject(d, depth)
-	}
-}
-
-func decodeArray(d *jsontext.Decoder, depth int) (value, error) {
-	items := []value{}
-	for d.PeekKind() != ']' {
-		v, err := decodeValue(d, depth+1)
-		if err != nil {
-			return undefined, err
-		}
-		items = append(items, v)
-	}
-	_, err := d.ReadToken()
-	return array(items), err
-}
-
-func decodeObject(d *jsontext.Decoder, depth int) (value, error) {
-	members := []member{}
-	for d.PeekKind() != '}' {
-		name, err := d.ReadToken()
-		if err != nil {
-			return undefined, err
-		}
-		key := name.String()
-		v, err := decodeValue(d, depth+1)
-		if err != nil {
-			return undefined, err
-		}
-		members = append(members, member{key, v})
-	}
-	_, err := d.ReadToken()
-	return object(members), err
-}
-
-// encode appends the JSON text of v. What was read whole is written as it was read.
-func (v value) encode(b []byte) []byte {
-	if v.raw != nil {
-		return append(b, v.raw...)
-	}
-	switch v.typ {
-	case boolType:
-		return strconv.AppendBool(b, v.flag)
-	case numberType:
-		return append(b, v.numberText()...)
-	case stringType:
-		out, err := jsontext.AppendQuote(b, v.str)
-		if err != nil { // not UTF-8: only out of a literal
-			out, _ = jsontext.AppendQuote(b, strings.ToValidUTF8(v.str, "\ufffd"))
-		}
-		return out
-	case arrayType:
-		b = append(b, '[')
-		for i, x := range v.items {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = x.encode(b)
-		}
-		return append(b, ']')
-	case objectType:
-		return v.encodeObject(b)
-	default: // undefined stands for null inside of a projected array, as the service does
-		return append(b, "null"...)
-	}
-}
-
-func (v value) encodeObject(b []byte) []byte {
-	b = append(b, '{')
-	first := true
-	for _, m := range v.members {
-		if m.value.typ == undefinedType {
-			continue
-		}
-		if !first {
-			b = append(b, ',')
-		}
-		first = false
-		b = append(text(m.name).encode(b), ':')
-		b = m.value.encode(b)
-	}
-	return append(b, '}')
-}
-
-// numberText prints integers exactly and doubles with 15 digits where that reads back as the same
-// double, else with 17.
-func (v value) numberText() string {
-	if v.flag {
-		return strconv.FormatInt(v.integer, 10)
-	}
-	s := strconv.FormatFloat(v.num, 'g', 15, 64)
-	if back, err := strconv.ParseFloat(s, 64); err != nil || back != v.num {
-		s = strconv.FormatFloat(v.num, 'g', 17, 64)
-	}
-	return s
-}
-
-// equal is deep equality of defined values; the order of members does not matter.
-func equal(a, b value) bool {
-	if a.typ != b.typ {
-		return false
-	}
-	switch a.typ {
-	case boolType:
-		return a.flag == b.flag
-	case numberType:
-		return compareNumbers(a, b) == 0
-	case stringType:
-		return a.str == b.str
-	case arrayType:
-		return equalArrays(a.items, b.items)
-	case objectType:
-		return equalObjects(a, b)
-	}
-	return true
-}
-
-func equalArrays(a, b []value) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if !equal(a[i], b[i]) {
-			return false
+// index returns what v[key] is.
+func (v value) index(key value) value {
+	switch {
+	case v.typ == objectType && key.typ == stringType:
+		return v.get(key.s)
+	case v.typ == arrayType && key.typ == numberType:
+		items := v.items()
+		if n, ok := key.int64(); ok && n >= 0 && n < int64(len(items)) {
+			return items[n]
 		}
 	}
-	return true
+	return undefined
 }
 
-func equalObjects(a, b value) bool {
-	n := 0
-	for _, m := range a.members {
-		if m.value.typ == undefinedType {
-			continue
-		}
-		n++
-		if !equal(m.value, b.get(m.name)) {
-			return false
-		}
+// parseNumber reads a number of JSON or of the language, in decimal notation. Integers of 64 bits are
+// exact; what is too large for a double is infinite.
+func parseNumber(s string) (value, bool) {
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return integer(n), true
 	}
-	for _, m := range b.members {
-		if m.value.typ != undefinedType {
-			n--
+	for i := range len(s) {
+		if c := s[i]; !isDigit(c) && c != '-' && c != '+' && c != '.' && c|0x20 != 'e' {
+			return undefined, false
 		}
 	}
-	return n == 0
+	f, err := strconv.ParseFloat(s, 64)
+	return number(f), err == nil || err.(*strconv.NumError).Err == strconv.ErrRange
 }
 
-func compareNumbers(a, b value) int {
-	if a.flag && b.flag {
-		return cmp.Compare(a.integer, b.integer)
+// appendNumber writes integers exactly, and doubles with 15 digits where that reads back as the same
+// double, else with 17: the service's form in results.
+func appendNumber(b []byte, v value) []byte {
+	if v.exact {
+		return strconv.AppendInt(b, int64(v.bits), 10)
 	}
-	return cmp.Compare(a.num, b.num)
-}
-
-// compare orders any two values by type, then by value. Arrays and objects have an arbitrary but
-// fixed order.
-func compare(a, b value) int {
-	if a.typ != b.typ {
-		return cmp.Compare(a.typ, b.typ)
+	n := len(b)
+	b = strconv.AppendFloat(b, v.float(), 'g', 15, 64)
+	if back, err := strconv.ParseFloat(string(b[n:]), 64); err != nil || back != v.float() {
+		b = strconv.AppendFloat(b[:n], v.float(), 'g', 17, 64)
 	}
-	switch a.typ {
-	case boolType:
-		return cmp.Compare(btoi(a.flag), btoi(b.flag))
-	case numberType:
-		return compareNumbers(a, b)
-	case stringType:
-		return cmp.Compare(a.str, b.str)
-	case arrayType, objectType:
-		return bytes.Compare(canonical(a, nil), canonical(b, nil))
-	}
-	return 0
-}
-
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
+	return b
 }
