@@ -21,11 +21,13 @@ var aggregates = map[string]func() accumulator{
 	"MAKESET":  func() accumulator { return &list{seen: map[string]bool{}} },
 }
 
+// count is COUNT, and with another test COUNTIF.
 type count struct {
 	counts func(value) bool
 	n      int64
 }
 
+// add counts what passes the test and keeps nothing.
 func (c *count) add(v value) int {
 	if c.counts(v) {
 		c.n++
@@ -33,6 +35,7 @@ func (c *count) add(v value) int {
 	return 0
 }
 
+// result is never undefined: there is a count of nothing.
 func (c *count) result() value { return integer(c.n) }
 
 // sum is undefined as soon as something is no number. The sum of nothing is 0, its average undefined.
@@ -43,6 +46,7 @@ type sum struct {
 	spoiled bool
 }
 
+// add takes numbers; anything else that is defined spoils the sum.
 func (s *sum) add(v value) int {
 	switch v.typ {
 	case undefinedType:
@@ -55,6 +59,7 @@ func (s *sum) add(v value) int {
 	return 0
 }
 
+// result is undefined for a spoiled sum, and for the average of nothing.
 func (s *sum) result() value {
 	switch {
 	case s.spoiled || s.average && s.n == 0:
@@ -73,6 +78,7 @@ type extreme struct {
 	spoiled bool
 }
 
+// add keeps the value when it is better than the best so far.
 func (x *extreme) add(v value) int {
 	switch {
 	case !v.defined():
@@ -87,6 +93,7 @@ func (x *extreme) add(v value) int {
 	return 0
 }
 
+// result is undefined when there was nothing to compare, or something that cannot be.
 func (x *extreme) result() value {
 	if x.spoiled {
 		return undefined
@@ -100,6 +107,7 @@ type list struct {
 	items []value
 }
 
+// add copies the value out of its document, since the list outlives it.
 func (l *list) add(v value) int {
 	if !v.defined() {
 		return 0
@@ -118,4 +126,5 @@ func (l *list) add(v value) int {
 	return kept + v.size()
 }
 
+// result is an empty array for nothing.
 func (l *list) result() value { return array(l.items) }

@@ -56,6 +56,7 @@ type source struct {
 // expr is a node of an expression.
 type expr interface{ at() span }
 
+// at makes every node tell its place.
 func (s span) at() span { return s }
 
 // The nodes. Each begins with its place in the text.

@@ -54,6 +54,7 @@ func equalObjects(a, b value) bool {
 	return true
 }
 
+// positions is where each name stands; of two equal ones it is the later one.
 func positions(names []string) map[string]int {
 	at := make(map[string]int, len(names))
 	for i, s := range names {
@@ -97,6 +98,7 @@ func compare(a, b value) int {
 // key is a string that two values share exactly when they are equal.
 func key(v value) string { return string(appendKey(nil, v)) }
 
+// appendKey writes a key. Numbers are written by what they are, so 1 and 1.0 share one.
 func appendKey(b []byte, v value) []byte {
 	switch v.typ {
 	case undefinedType:
@@ -127,6 +129,7 @@ func appendText(b []byte, s string) []byte {
 	return append(append(strconv.AppendInt(b, int64(len(s)), 36), ':'), s...)
 }
 
+// appendObjectKey writes the members in the order of their names.
 func appendObjectKey(b []byte, v value) []byte {
 	names, items := v.members()
 	order := make([]int, len(names))

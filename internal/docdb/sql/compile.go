@@ -40,11 +40,13 @@ type compiler struct {
 	depth      int
 }
 
+// slot makes a slot that no other part of the plan has.
 func (c *compiler) slot() int {
 	c.slots++
 	return c.slots - 1
 }
 
+// lookup finds the innermost variable of a name; nil for none.
 func lookup(scope *variable, name string) *variable {
 	for ; scope != nil; scope = scope.outer {
 		if scope.name == name {
@@ -104,6 +106,7 @@ func (c *compiler) exprs(list []expr, scope *variable) ([]evaluator, error) {
 	return out, nil
 }
 
+// name compiles a variable. An unknown name is SC2001.
 func (c *compiler) name(e *name, scope *variable) (evaluator, error) {
 	v := lookup(scope, e.name)
 	if v == nil {
@@ -113,6 +116,7 @@ func (c *compiler) name(e *name, scope *variable) (evaluator, error) {
 	return func(r *run) (value, error) { return r.slots[slot], nil }, nil
 }
 
+// parameter compiles a parameter. Each one is bound once in a run, however often it is used.
 func (c *compiler) parameter(e *parameter) evaluator {
 	n, ok := c.params[e.name]
 	if !ok {
@@ -123,6 +127,8 @@ func (c *compiler) parameter(e *parameter) evaluator {
 	return func(r *run) (value, error) { return r.params[n], nil }
 }
 
+// member compiles a property or an element. An index that depends on the row is refused, as the
+// service does.
 func (c *compiler) member(e *member, scope *variable) (evaluator, error) {
 	base, err := c.expr(e.base, scope)
 	if err != nil {
@@ -175,6 +181,7 @@ func both(left, right evaluator, f func(a, b value) value) evaluator {
 	}
 }
 
+// unary compiles a prefix operator.
 func (c *compiler) unary(e *unary, scope *variable) (evaluator, error) {
 	operand, err := c.expr(e.operand, scope)
 	if err != nil {
@@ -190,6 +197,7 @@ func (c *compiler) unary(e *unary, scope *variable) (evaluator, error) {
 	}, nil
 }
 
+// binary compiles an infix operator; AND, OR and ?? evaluate the right side only when they need it.
 func (c *compiler) binary(e *binary, scope *variable) (evaluator, error) {
 	left, err := c.expr(e.left, scope)
 	if err != nil {
@@ -227,6 +235,7 @@ func shortCircuit(left, right evaluator, decides func(value) bool, f func(a, b v
 	}
 }
 
+// concatenation compiles "||". The length is checked before the string is made.
 func concatenation(left, right evaluator) evaluator {
 	return func(r *run) (value, error) {
 		a, err := left(r)
@@ -257,6 +266,7 @@ func negated(v value, negate bool) value {
 // manyItems is the length from which a list of IN is looked up instead of gone through.
 const manyItems = 8
 
+// in compiles [NOT] IN. An undefined operand makes it undefined; undefined items equal nothing.
 func (c *compiler) in(e *in, scope *variable) (evaluator, error) {
 	operand, err := c.expr(e.operand, scope)
 	if err != nil {
@@ -301,6 +311,7 @@ func literalSet(items []expr) map[string]bool {
 	return set
 }
 
+// anyEqual evaluates items until one equals the value.
 func (r *run) anyEqual(v value, items []evaluator) (bool, error) {
 	for _, item := range items {
 		x, err := item(r)
@@ -317,6 +328,7 @@ func (r *run) anyEqual(v value, items []evaluator) (bool, error) {
 	return false, nil
 }
 
+// between compiles [NOT] BETWEEN, which is two comparisons with AND.
 func (c *compiler) between(e *between, scope *variable) (evaluator, error) {
 	parts, err := c.exprs([]expr{e.operand, e.low, e.high}, scope)
 	if err != nil {
@@ -339,6 +351,7 @@ func (c *compiler) between(e *between, scope *variable) (evaluator, error) {
 	}, nil
 }
 
+// like compiles [NOT] LIKE. Operands that are no strings make it undefined.
 func (c *compiler) like(e *like, scope *variable) (evaluator, error) {
 	parts, err := c.exprs([]expr{e.operand, e.pattern}, scope)
 	if err != nil {
@@ -377,6 +390,7 @@ func cached[T any](r *run, key string, make func() T) T {
 	return x
 }
 
+// conditional compiles "? :". Whatever is not true chooses the second value.
 func (c *compiler) conditional(e *conditional, scope *variable) (evaluator, error) {
 	parts, err := c.exprs([]expr{e.condition, e.yes, e.no}, scope)
 	if err != nil {

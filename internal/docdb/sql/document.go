@@ -54,6 +54,7 @@ func readValue(s string, o *origin) value {
 	return undefined
 }
 
+// unread is an array or object that nobody has looked into yet.
 func unread(t valueType, s string, o *origin) value {
 	return value{typ: t, c: &composite{text: s, origin: o, size: valueSize + documentFactor*len(s)}}
 }
@@ -115,6 +116,7 @@ type scanner struct {
 	closed bool
 }
 
+// blank skips white space and returns the byte behind it, 0 at the end.
 func (s *scanner) blank() byte {
 	for ; s.pos < len(s.text); s.pos++ {
 		if c := s.text[s.pos]; c != ' ' && c != '\n' && c != '\r' && c != '\t' {
@@ -138,6 +140,7 @@ func (s *scanner) more() bool {
 	return c == ',' && s.blank() != 0
 }
 
+// take moves behind a byte when it comes next.
 func (s *scanner) take(want byte) bool {
 	if s.blank() != want {
 		return false
@@ -204,6 +207,7 @@ func (s *scanner) nested() {
 	}
 }
 
+// trimSpace cuts off what JSON calls white space, and nothing else.
 func trimSpace(s string) string { return strings.Trim(s, " \t\r\n") }
 
 // appendJSON writes a value. Undefined cannot be written; inside of an array it is null.
@@ -228,6 +232,7 @@ func appendJSON(b []byte, v value) []byte {
 	return append(b, "null"...)
 }
 
+// appendComposite writes an array or object element by element, in the normal form of numbers.
 func appendComposite(b []byte, v value) []byte {
 	brackets := "[]"
 	if v.typ == objectType {

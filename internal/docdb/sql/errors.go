@@ -83,6 +83,7 @@ func inCharacters(err error, text string) error {
 	return err
 }
 
+// utf16Length is the length of a text in UTF-16 code units.
 func utf16Length(s string) int {
 	n := utf8.RuneCountInString(s)
 	for _, r := range s {

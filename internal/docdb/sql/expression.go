@@ -62,6 +62,7 @@ func (p *parser) binary(than int) (expr, error) {
 	return nil, err
 }
 
+// operator parses an infix operator that was seen, and its right operand.
 func (p *parser) operator(left expr, power int) (expr, error) {
 	op := p.next().text
 	if op == "<>" {
@@ -74,6 +75,8 @@ func (p *parser) operator(left expr, power int) (expr, error) {
 	return &binary{p.from(left.at().start), op, left, right}, nil
 }
 
+// conditional parses what follows a condition. It associates to the right, unlike the client's
+// grammar.
 func (p *parser) conditional(condition expr) (expr, error) {
 	p.next()
 	yes, err := p.expression()
@@ -142,6 +145,7 @@ func (p *parser) escape() (string, error) {
 	return p.next().text, nil
 }
 
+// unary parses prefix operators and what they stand before.
 func (p *parser) unary() (expr, error) {
 	t := p.peek()
 	if !t.is("-") && !t.is("+") && !t.is("~") && !t.is("NOT") {
@@ -202,6 +206,7 @@ func (p *parser) suffixes(e expr) (expr, error) {
 	}
 }
 
+// primary parses an operand without prefixes and suffixes.
 func (p *parser) primary() (expr, error) {
 	t := p.peek()
 	switch t.kind {
@@ -266,6 +271,7 @@ func (p *parser) call(t token, udf bool) (expr, error) {
 // constants are the literals that are words in lower case.
 var constants = map[string]value{"true": boolean(true), "false": boolean(false), "null": null, "undefined": undefined}
 
+// keyword parses the operands that begin with a reserved word.
 func (p *parser) keyword() (expr, error) {
 	t := p.peek()
 	if v, ok := constants[t.text]; ok {
@@ -300,6 +306,7 @@ func (p *parser) subquery(start int, kind string) (expr, error) {
 	return &subquery{p.from(start), kind, q}, nil
 }
 
+// bracketed parses parentheses, arrays and objects.
 func (p *parser) bracketed() (expr, error) {
 	t := p.peek()
 	switch t.text {
@@ -323,6 +330,7 @@ func (p *parser) bracketed() (expr, error) {
 	return nil, p.unexpected()
 }
 
+// array parses an array literal behind its bracket. A comma at the end is an error.
 func (p *parser) array(start int) (expr, error) {
 	a := &arrayLiteral{}
 	if !p.peek().is("]") {
@@ -336,6 +344,7 @@ func (p *parser) array(start int) (expr, error) {
 	return a, err
 }
 
+// object parses an object literal behind its bracket. Names need no quotes, as on the service.
 func (p *parser) object(start int) (expr, error) {
 	o := &objectLiteral{}
 	for more := !p.peek().is("}"); more; more = p.accept(",") {

@@ -110,6 +110,7 @@ func (c *compiler) udf(e *call, scope *variable) (evaluator, error) {
 	return f.evaluator(args), err
 }
 
+// callUDF hands a call to the caller of the run, as JSON.
 func (r *run) callUDF(name string, a []value) (value, error) {
 	if r.udf == nil {
 		return undefined, &SyntaxError{Message: fmt.Sprintf("The user-defined function '%s' cannot be called: this server does not run scripts yet.", name)}

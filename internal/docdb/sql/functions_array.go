@@ -24,6 +24,7 @@ var arrayFunctions = map[string]function{
 	"SETEQUAL":           {least: 2, most: 2, f: ofTypes(setEqual, arrayType)},
 }
 
+// arrayConcat joins arrays; their elements are shared.
 func arrayConcat(a []value) value {
 	items := []value{}
 	for _, v := range a {
@@ -123,6 +124,7 @@ func ofNumbers(f func(n []value) value) function {
 	}, arrayType)}
 }
 
+// total adds numbers, exactly while they are integers.
 func total(n []value) value {
 	sum := integer(0)
 	for _, v := range n {
@@ -131,6 +133,7 @@ func total(n []value) value {
 	return sum
 }
 
+// arrayAverage is undefined for no numbers.
 func arrayAverage(n []value) value {
 	if len(n) == 0 {
 		return undefined
@@ -175,6 +178,7 @@ func once(items []value, allowed func(key string) bool) value {
 	return array(out)
 }
 
+// setUnion keeps the order in which values come first.
 func setUnion(a []value) value {
 	return once(slices.Concat(a[0].items(), a[1].items()), func(string) bool { return true })
 }
@@ -185,11 +189,13 @@ func setIntersect(a []value) value {
 	return once(a[1].items(), func(k string) bool { return first[k] })
 }
 
+// setDifference is what only the first array has.
 func setDifference(a []value) value {
 	second := keys(a[1].items())
 	return once(a[0].items(), func(k string) bool { return !second[k] })
 }
 
+// setEqual ignores order and repetition.
 func setEqual(a []value) value {
 	first, second := keys(a[0].items()), keys(a[1].items())
 	for k := range first {

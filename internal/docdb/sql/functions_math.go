@@ -54,6 +54,7 @@ var mathFunctions = map[string]function{
 	"INTBITWISERIGHTSHIFT": shiftRight,
 }
 
+// The bit operations work on all 64 bits; shifts count modulo 64.
 var (
 	bitAnd     = onIntegers(func(a, b int64) (int64, bool) { return a & b, true })
 	bitOr      = onIntegers(func(a, b int64) (int64, bool) { return a | b, true })
@@ -69,14 +70,17 @@ var (
 	}}
 )
 
+// ofNumber is a function of one number, undefined for anything else.
 func ofNumber(f func(value) value) function {
 	return function{least: 1, most: 1, f: ofTypes(func(a []value) value { return f(a[0]) }, numberType)}
 }
 
+// onDouble is a function of one double.
 func onDouble(f func(float64) float64) function {
 	return ofNumber(func(v value) value { return number(f(v.float())) })
 }
 
+// onDoubles is a function of two doubles.
 func onDoubles(f func(a, b float64) float64) function {
 	return function{least: 2, most: 2, f: ofTypes(func(a []value) value { return number(f(a[0].float(), a[1].float())) }, numberType)}
 }
@@ -116,6 +120,7 @@ func random() float64 {
 	return float64(n>>3) / (1 << 53)
 }
 
+// absolute keeps integers exact.
 func absolute(v value) value {
 	if v.float() < 0 {
 		return negate(v)
@@ -123,6 +128,7 @@ func absolute(v value) value {
 	return v
 }
 
+// logarithm is natural, or to the base that the second argument gives.
 func logarithm(a []value) value {
 	x := math.Log(a[0].float())
 	if len(a) == 2 {

@@ -48,10 +48,12 @@ var stringFunctions = map[string]function{
 	"STRINGTOOBJECT":  parsed(objectType),
 }
 
+// onString is a function of one string, undefined for anything else.
 func onString(f func(string) value) function {
 	return function{least: 1, most: 1, f: ofTypes(func(a []value) value { return f(a[0].s) }, stringType)}
 }
 
+// concat joins strings; the caller has bounded their sizes.
 func concat(a []value) value {
 	var b strings.Builder
 	for _, v := range a {
@@ -60,6 +62,7 @@ func concat(a []value) value {
 	return text(b.String())
 }
 
+// reverse turns the order of characters around.
 func reverse(s string) value {
 	r := []rune(s)
 	slices.Reverse(r)
@@ -82,6 +85,7 @@ func offset(s string, n int64) int {
 	return len(s)
 }
 
+// left is the first n characters; none for n below 1.
 func left(a []value) value {
 	n, ok := a[1].int64()
 	if a[0].typ != stringType || !ok {
@@ -90,6 +94,7 @@ func left(a []value) value {
 	return text(a[0].s[:offset(a[0].s, n)])
 }
 
+// right is the last n characters; none for n below 1.
 func right(a []value) value {
 	n, ok := a[1].int64()
 	if a[0].typ != stringType || !ok {
@@ -115,6 +120,7 @@ func substring(a []value) value {
 	return text(rest[:offset(rest, length)])
 }
 
+// indexOf is the position of the first occurrence from a start on, -1 for none.
 func indexOf(a []value) value {
 	from, ok := optional(a, 2, integer(0)).int64()
 	if a[0].typ != stringType || a[1].typ != stringType || !ok {
@@ -157,6 +163,7 @@ func replace(_ *run, a []value) (value, error) {
 // maxReplicated is the longest string that REPLICATE makes; the service answers undefined beyond it.
 const maxReplicated = 10_000
 
+// replicate repeats a string; a fraction of a time is dropped.
 func replicate(a []value) value {
 	if a[0].typ != stringType || a[1].typ != numberType {
 		return undefined
@@ -194,6 +201,7 @@ func containsTerms(ignoreCase bool, combine func(a, b value) value) function {
 	}}
 }
 
+// containsTerm is one of the tests of containsTerms.
 func containsTerm(s, term value, ignoreCase bool) value {
 	switch {
 	case term.typ != stringType:
@@ -204,6 +212,7 @@ func containsTerm(s, term value, ignoreCase bool) value {
 	return boolean(strings.Contains(s.s, term.s))
 }
 
+// stringJoin joins the strings of an array; its length is checked before.
 func stringJoin(_ *run, a []value) (value, error) {
 	if a[0].typ != arrayType || a[1].typ != stringType {
 		return undefined, nil

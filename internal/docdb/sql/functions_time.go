@@ -58,6 +58,7 @@ func timeValue(ticks int64) value {
 	return text(clock(ticks).Format("2006-01-02T15:04:05.0000000Z"))
 }
 
+// floorDiv divides and rounds down, also below zero.
 func floorDiv(a, b int64) int64 {
 	q := a / b
 	if a%b != 0 && (a < 0) != (b < 0) {
@@ -93,6 +94,7 @@ func parseTime(s string) (int64, bool) {
 	return ticksOf(t), true
 }
 
+// onTime is a function of one time, undefined for what is none.
 func onTime(f func(ticks int64) value) function {
 	return function{least: 1, most: 1, f: ofTypes(func(a []value) value {
 		t, ok := parseTime(a[0].s)
@@ -103,6 +105,7 @@ func onTime(f func(ticks int64) value) function {
 	}, stringType)}
 }
 
+// current is a function of the time of the run.
 func current(f func(ticks int64) value) function {
 	return function{inRun: func(r *run, _ []value) (value, error) { return f(ticksOf(r.now)), nil }}
 }
@@ -190,6 +193,7 @@ func addTime(ticks int64, part string, n int64) value {
 	return timeValue(ticks + n*unit.ticks)
 }
 
+// addMonths adds n times so many months and keeps the day within its month.
 func addMonths(t time.Time, n, unit int64) value {
 	if n > 120_000 || n < -120_000 {
 		return undefined
@@ -244,6 +248,7 @@ func dateTimeBin(a []value) value {
 	return timeValue(origin + floorDiv(t-origin, size)*size)
 }
 
+// monthBin is dateTimeBin for bins of months and years.
 func monthBin(t, origin, size, unit int64) value {
 	if size > 120_000 {
 		return undefined

@@ -36,6 +36,7 @@ var conditionalFunctions = map[string]function{
 	"DOCUMENTID":    {least: 1, most: 1, f: documentID},
 }
 
+// iif chooses the second value for whatever is not true.
 func iif(a []value) value {
 	if a[0].isTrue() {
 		return a[1]

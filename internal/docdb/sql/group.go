@@ -31,6 +31,7 @@ type group struct {
 // groupSize is what a group takes in memory beside its keys and accumulators.
 const groupSize = 160
 
+// run collects all rows, then gives one result for each group in the order of their first rows.
 func (g *grouping) run(r *run, h *holder, p *pipeline, out emit) error {
 	groups := map[string]*group{}
 	var order []*group
@@ -74,6 +75,7 @@ func (g *grouping) identify(r *run) ([]value, string, error) {
 	return keys, string(id), r.spend(1 + len(id)>>10)
 }
 
+// open begins a group; its keys must not keep their document.
 func (g *grouping) open(keys []value) *group {
 	n := &group{keys: keys}
 	for i, k := range keys {
@@ -85,6 +87,7 @@ func (g *grouping) open(keys []value) *group {
 	return n
 }
 
+// add gives the row that is bound to the aggregates of its group.
 func (g *grouping) add(r *run, h *holder, to *group) error {
 	for i, a := range g.aggregates {
 		v, err := a.arg(r)
@@ -101,6 +104,7 @@ func (g *grouping) add(r *run, h *holder, to *group) error {
 	return nil
 }
 
+// emit projects the groups.
 func (g *grouping) emit(r *run, p *pipeline, order []*group, out emit) error {
 	for _, x := range order {
 		for i, k := range x.keys {
@@ -198,6 +202,7 @@ func nested(e *call) error {
 	return failure(e.span, codeNested, "Cannot perform an aggregate function on an expression containing an aggregate or a subquery.")
 }
 
+// hashSeed is of this process: hashes are never stored.
 var hashSeed = maphash.MakeSeed()
 
 // hash is a number that expressions share that mean the same. It is computed once for each.

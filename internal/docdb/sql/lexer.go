@@ -13,6 +13,7 @@ const maxTextLength = 512 << 10
 // tokenKind tells how a token is to be read.
 type tokenKind uint8
 
+// The kinds of tokens.
 const (
 	tokEnd tokenKind = iota
 	tokName
@@ -79,8 +80,11 @@ func (l *lexer) at(i int) byte {
 	return 0
 }
 
+// isLetter reports whether a name may begin with the byte. Names are ASCII.
 func isLetter(c byte) bool { return c == '_' || c|0x20 >= 'a' && c|0x20 <= 'z' }
-func isDigit(c byte) bool  { return c >= '0' && c <= '9' }
+
+// isDigit reports whether the byte is a decimal digit.
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
 // blank skips white space and comments, which end with their line.
 func (l *lexer) blank() {
@@ -100,6 +104,7 @@ func (l *lexer) blank() {
 	}
 }
 
+// next reads one token.
 func (l *lexer) next() (token, error) {
 	l.blank()
 	start := l.pos
@@ -132,6 +137,7 @@ func (l *lexer) token(kind tokenKind, start int) token {
 	return token{kind: kind, text: l.text[start:l.pos], span: span{start, l.pos}}
 }
 
+// invalid is the error of characters that make no token.
 func (l *lexer) invalid(start, end int) error {
 	return failure(span{start, end}, codeToken, "Syntax error, invalid token '%s'.", strings.ToValidUTF8(l.text[start:end], "?"))
 }
@@ -156,6 +162,7 @@ func (l *lexer) word() token {
 	return t
 }
 
+// digits moves behind decimal digits.
 func (l *lexer) digits() {
 	for isDigit(l.at(l.pos)) {
 		l.pos++
@@ -189,6 +196,7 @@ func (l *lexer) numeral() (token, error) {
 	return t, nil
 }
 
+// hexadecimal reads 0x and up to 64 bits.
 func (l *lexer) hexadecimal() (token, error) {
 	start := l.pos
 	l.pos += 2
@@ -259,6 +267,7 @@ func (l *lexer) escape() (rune, int) {
 	return r, 6
 }
 
+// hex4 reads the four hexadecimal digits at i.
 func (l *lexer) hex4(i int) (rune, bool) {
 	if i+4 > len(l.text) {
 		return 0, false

@@ -49,6 +49,7 @@ func setEnd(runes []rune, open int) int {
 	return 0
 }
 
+// matches tests one character; a run is not asked.
 func (l *likeItem) matches(c rune) bool {
 	switch {
 	case l.any:
@@ -59,6 +60,7 @@ func (l *likeItem) matches(c rune) bool {
 	return c == l.char
 }
 
+// inSet reports whether a character is in a set like "a-fxyz".
 func inSet(set []rune, c rune) bool {
 	for i := 0; i < len(set); i++ {
 		if i+2 < len(set) && set[i+1] == '-' {

@@ -13,6 +13,7 @@ func and(a, b value) value {
 	return undefined
 }
 
+// or is true as soon as one operand is.
 func or(a, b value) value {
 	switch {
 	case a.isTrue() || b.isTrue():
@@ -23,6 +24,7 @@ func or(a, b value) value {
 	return undefined
 }
 
+// not is undefined for what is not boolean.
 func not(v value) value {
 	if v.typ != boolType {
 		return undefined
@@ -152,6 +154,7 @@ func onInt32(f func(a, b int32) float64) func(a, b value) value {
 	return func(a, b value) value { return number(f(toInt32(a.float()), toInt32(b.float()))) }
 }
 
+// toInt32 drops the fraction and takes the low 32 bits; what is not finite is 0.
 func toInt32(f float64) int32 {
 	if f-f != 0 {
 		return 0

@@ -20,6 +20,7 @@ func Parse(text string) (*Query, error) {
 	return q, nil
 }
 
+// parse is Parse with places counted in bytes.
 func parse(text string) (*Query, error) {
 	tokens, err := lex(text)
 	if err != nil {
@@ -39,6 +40,7 @@ func parse(text string) (*Query, error) {
 	return q, nil
 }
 
+// tooDeep is the error of a query that is nested too deeply.
 func tooDeep(at span, limit int) error {
 	return failure(at, "", "The SQL query is nested too deeply. The allowed limit is %d.", limit)
 }
@@ -65,11 +67,13 @@ type parser struct {
 	depth  int
 }
 
+// peek is the next token.
 func (p *parser) peek() token { return p.tokens[p.pos] }
 
 // ahead is the token n behind the next one.
 func (p *parser) ahead(n int) token { return p.tokens[min(p.pos+n, len(p.tokens)-1)] }
 
+// next takes the next token. The end is never passed.
 func (p *parser) next() token {
 	t := p.tokens[p.pos]
 	if t.kind != tokEnd {
@@ -104,6 +108,7 @@ func (p *parser) accept(text string) bool {
 	return false
 }
 
+// expect takes a keyword or operator that must come next.
 func (p *parser) expect(text string) error {
 	if !p.accept(text) {
 		return p.unexpected()
@@ -127,6 +132,7 @@ func (p *parser) enter() error {
 	return nil
 }
 
+// leave ends a level of nesting.
 func (p *parser) leave() { p.depth-- }
 
 // query parses SELECT … up to the first token that does not belong to it.
@@ -146,6 +152,7 @@ func (p *parser) query() (*Query, error) {
 	return q, nil
 }
 
+// selectClause parses SELECT [DISTINCT] [TOP n] and what is selected.
 func (p *parser) selectClause(q *Query) (err error) {
 	if err := p.expect("SELECT"); err != nil {
 		return err
@@ -169,6 +176,7 @@ func (p *parser) selectClause(q *Query) (err error) {
 	return p.selectList(q)
 }
 
+// selectList parses expressions with their aliases.
 func (p *parser) selectList(q *Query) error {
 	for {
 		e, err := p.expression()
@@ -208,6 +216,7 @@ func (p *parser) count() (expr, error) {
 	return nil, p.unexpected()
 }
 
+// fromClause parses FROM with its joins; a query may have none.
 func (p *parser) fromClause(q *Query) error {
 	if !p.accept("FROM") {
 		return nil
@@ -265,6 +274,7 @@ func (p *parser) collection(s *source) (err error) {
 	return err
 }
 
+// whereClause parses WHERE, if it is there.
 func (p *parser) whereClause(q *Query) (err error) {
 	if p.accept("WHERE") {
 		q.where, err = p.expression()
@@ -272,6 +282,7 @@ func (p *parser) whereClause(q *Query) (err error) {
 	return err
 }
 
+// groupClause parses GROUP BY, if it is there.
 func (p *parser) groupClause(q *Query) (err error) {
 	if !p.accept("GROUP") {
 		return nil
@@ -283,6 +294,7 @@ func (p *parser) groupClause(q *Query) (err error) {
 	return err
 }
 
+// orderClause parses ORDER BY, if it is there.
 func (p *parser) orderClause(q *Query) error {
 	start := p.peek().start
 	if !p.accept("ORDER") {
@@ -317,6 +329,7 @@ func (p *parser) orderItem(rank bool) (orderItem, error) {
 	return orderItem{expr: e, desc: p.accept("DESC"), asc: p.accept("ASC")}, nil
 }
 
+// offsetClause parses OFFSET and LIMIT, which come together or not at all.
 func (p *parser) offsetClause(q *Query) (err error) {
 	start := p.peek().start
 	if !p.accept("OFFSET") {

@@ -87,6 +87,7 @@ func queryStep(q *pipeline, slot int, iterate bool) step {
 	}
 }
 
+// bindTo puts a value, or each element of an array, into a slot and goes on with the next step.
 func (r *run) bindTo(slot int, v value, iterate bool, next func() (bool, error)) (bool, error) {
 	if !iterate {
 		if !v.defined() {
@@ -244,9 +245,14 @@ func (s *sorter) compare(a, b sorted) int {
 	return a.number - b.number
 }
 
-func (s *sorter) Len() int           { return len(s.rows) }
+// Len is the number of results; [heap.Interface] asks for it.
+func (s *sorter) Len() int { return len(s.rows) }
+
+// Less puts the last result on top.
 func (s *sorter) Less(i, j int) bool { return s.compare(s.rows[i], s.rows[j]) > 0 }
-func (s *sorter) Swap(i, j int)      { s.rows[i], s.rows[j] = s.rows[j], s.rows[i] }
+
+// Swap exchanges two results.
+func (s *sorter) Swap(i, j int) { s.rows[i], s.rows[j] = s.rows[j], s.rows[i] }
 
 // Push adds a result; [heap.Interface] asks for it.
 func (s *sorter) Push(x any) { s.rows = append(s.rows, x.(sorted)) }

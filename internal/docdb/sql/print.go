@@ -42,8 +42,10 @@ func (p *printer) list(n int, f func(i int)) {
 	}
 }
 
+// exprs writes expressions with ", " between them.
 func (p *printer) exprs(list []expr) { p.list(len(list), func(i int) { p.expr(list[i]) }) }
 
+// query writes all clauses of a query.
 func (p *printer) query(q *Query) {
 	p.put("SELECT ")
 	if q.distinct {
@@ -70,6 +72,7 @@ func (p *printer) query(q *Query) {
 	}
 }
 
+// selection writes what is selected.
 func (p *printer) selection(q *Query) {
 	if q.star {
 		p.put("*")
@@ -85,6 +88,7 @@ func (p *printer) selection(q *Query) {
 	})
 }
 
+// source writes an input of FROM; an alias that was not written is not.
 func (p *printer) source(s source) {
 	if s.iterate {
 		p.put(s.alias, " IN ")
@@ -101,6 +105,7 @@ func (p *printer) source(s source) {
 	}
 }
 
+// order writes ORDER BY.
 func (p *printer) order(q *Query) {
 	if len(q.orderBy) == 0 {
 		return
@@ -120,6 +125,7 @@ func (p *printer) order(q *Query) {
 	})
 }
 
+// expr writes any expression.
 func (p *printer) expr(e expr) {
 	switch e := e.(type) {
 	case *literal:
@@ -155,6 +161,7 @@ func (p *printer) expr(e expr) {
 	}
 }
 
+// literal writes a constant.
 func (p *printer) literal(v value) {
 	switch {
 	case v.typ == undefinedType:
@@ -176,6 +183,7 @@ func numberName(v value) string {
 	return string(appendNumber(nil, v))
 }
 
+// member writes a property or an element.
 func (p *printer) member(e *member) {
 	p.put(e.base)
 	if _, constant := e.base.(*literal); e.dotted && !constant { // a point behind a number would be read as a part of it
@@ -185,6 +193,7 @@ func (p *printer) member(e *member) {
 	p.put("[", e.index, "]")
 }
 
+// predicate writes IN, BETWEEN and LIKE.
 func (p *printer) predicate(e expr) {
 	not := map[bool]string{true: " NOT"}
 	switch e := e.(type) {
@@ -203,6 +212,7 @@ func (p *printer) predicate(e expr) {
 	}
 }
 
+// call writes a function call, with its name as it was written.
 func (p *printer) call(e *call) {
 	if e.udf {
 		p.put("udf.")

@@ -133,6 +133,7 @@ func (c *compiler) selection(p *pipeline, b *block, scope *variable) (err error)
 	return err
 }
 
+// projection compiles what a row becomes.
 func (c *compiler) projection(q *Query, scope *variable) (evaluator, error) {
 	compile := c.expr
 	if c.depth == 1 {

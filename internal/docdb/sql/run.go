@@ -51,6 +51,7 @@ func (p *Plan) Run(ctx context.Context, src Source, params Params, o Options) it
 	}
 }
 
+// orDefault is n, or d when n says nothing.
 func orDefault(n, d int64) int64 {
 	if n <= 0 {
 		return d
@@ -120,6 +121,7 @@ type holder struct {
 	held int64
 }
 
+// hold counts bytes that are kept from now on; fewer than none are given back.
 func (h *holder) hold(bytes int) error {
 	h.held += int64(bytes)
 	if h.run.memory -= int64(bytes); h.run.memory < 0 {
@@ -128,6 +130,7 @@ func (h *holder) hold(bytes int) error {
 	return nil
 }
 
+// release gives back all that is held.
 func (h *holder) release() {
 	h.run.memory += h.held
 	h.held = 0

@@ -8,6 +8,7 @@ import (
 // valueType is the type of a value; the order of the constants is the order of types.
 type valueType uint8
 
+// The types. Undefined is the zero value.
 const (
 	undefinedType valueType = iota
 	nullType
@@ -44,6 +45,7 @@ const valueSize = 48
 // maxValueSize bounds what one value takes in memory: several times what the largest document does.
 const maxValueSize = 64 << 20
 
+// Values that are needed often.
 var (
 	undefined  = value{}
 	null       = value{typ: nullType}
@@ -51,6 +53,7 @@ var (
 	infinity   = value{typ: numberType, bits: math.Float64bits(math.Inf(1))}
 )
 
+// boolean makes a boolean.
 func boolean(b bool) value {
 	if b {
 		return value{typ: boolType, bits: 1}
@@ -58,8 +61,10 @@ func boolean(b bool) value {
 	return value{typ: boolType}
 }
 
+// text makes a string. It does not copy: a part of a document keeps all of it in memory.
 func text(s string) value { return value{typ: stringType, s: s} }
 
+// integer makes a number that is exact in all 64 bits.
 func integer(n int64) value { return value{typ: numberType, exact: true, bits: uint64(n)} }
 
 // number is a double; a whole one in the range where doubles are exact is an integer. There is no
@@ -116,6 +121,7 @@ func lastOfEach(names []string, items []value) ([]string, []value) {
 	return names[:n], items[:n]
 }
 
+// sizeOf is the size of an array or object with these elements.
 func sizeOf(items []value) int {
 	size := valueSize
 	for _, v := range items {
@@ -133,8 +139,13 @@ func (v value) size() int {
 	return n
 }
 
+// defined reports whether there is a value.
 func (v value) defined() bool { return v.typ != undefinedType }
-func (v value) isTrue() bool  { return v.typ == boolType && v.bits == 1 }
+
+// isTrue reports whether the value is exactly true.
+func (v value) isTrue() bool { return v.typ == boolType && v.bits == 1 }
+
+// isFalse reports whether the value is exactly false.
 func (v value) isFalse() bool { return v.typ == boolType && v.bits == 0 }
 
 // float is a number as a double.
