@@ -6,6 +6,7 @@ import (
 	"errors"
 	"iter"
 	"slices"
+	"strconv"
 
 	"github.com/latchkey-db/latchkey/internal/docdb/sql"
 	"github.com/latchkey-db/latchkey/internal/fault"
@@ -39,18 +40,36 @@ func queryFault(err error) error {
 	if !errors.As(err, &s) {
 		return err
 	}
-	type location struct {
-		Start int `json:"start"`
-		End   int `json:"end"`
-	}
-	type entry struct {
-		Severity string   `json:"severity"`
-		Location location `json:"location"`
-		Code     string   `json:"code"`
-		Message  string   `json:"message"`
-	}
-	body := mustJSON(map[string][]entry{"errors": {{"Error", location{s.Start, s.End}, s.Code, s.Message}}})
+	body := mustJSON(map[string][]queryError{"errors": {describe(s)}})
 	return &fault.Error{Kind: fault.Invalid, Reason: ReasonSyntax, Message: string(body), Err: err}
+}
+
+// queryError is one error as the service writes it.
+type queryError struct {
+	Severity string         `json:"severity"`
+	Location *queryLocation `json:"location,omitempty"`
+	Code     any            `json:"code,omitempty"`
+	Message  string         `json:"message"`
+}
+
+type queryLocation struct {
+	Start int `json:"start"`
+	End   int `json:"end"`
+}
+
+// describe gives an error its place and its code. A code that is a number stands without a place, as
+// the service writes it; a code that is not known is left out.
+func describe(s *sql.SyntaxError) queryError {
+	e := queryError{Severity: "Error", Message: s.Message}
+	if n, err := strconv.Atoi(s.Code); err == nil {
+		e.Code = n
+		return e
+	}
+	e.Location = &queryLocation{s.Start, s.End}
+	if s.Code != "" {
+		e.Code = s.Code
+	}
+	return e
 }
 
 func compile(text string) (*sql.Plan, error) {
