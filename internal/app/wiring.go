@@ -77,7 +77,7 @@ func (s *Server) openKeeper(root *secret.Bytes) (err error) {
 	s.onStop(func(context.Context) error { transport.CloseIdleConnections(); return nil })
 	s.keeper, err = envelope.Open(envelope.Config{
 		Dir: s.dir.file(accountsDir), FS: baseFS, RootKey: key, Interval: s.cfg.KeyCheckInterval, Grace: s.cfg.KeyGrace,
-		Audit: s.audit, OnLock: s.forgetDocuments, Log: s.log,
+		Audit: s.audit, OnLock: s.forgetDocuments, Log: s.log, Anchors: anchors{store.NewTable[envelope.Anchor](s.control, "envelope/anchors")},
 		KEK: kek.New(kek.Config{
 			Transport: transport, Log: s.log,
 			TenantID:   func() string { return s.directory.TenantID() },
@@ -90,6 +90,18 @@ func (s *Server) openKeeper(root *secret.Bytes) (err error) {
 	s.onStop(s.keeper.Close)
 	return nil
 }
+
+// anchors keeps the accounts' anchors in the control store: another directory, under another key.
+type anchors struct{ table *store.Table[envelope.Anchor] }
+
+// Load returns what Save stored.
+func (a anchors) Load(accountID string) (envelope.Anchor, bool, error) { return a.table.Get(accountID) }
+
+// Save stores an anchor durably.
+func (a anchors) Save(accountID string, x envelope.Anchor) error { return a.table.Put(accountID, x) }
+
+// Delete removes an anchor durably.
+func (a anchors) Delete(accountID string) error { return a.table.Delete(accountID) }
 
 // caStore keeps the local authority in the control store.
 type caStore struct{ table *store.Table[[]byte] }

@@ -82,7 +82,7 @@ type Auditor interface {
 	Record(ctx context.Context, e audit.Event) error
 }
 
-// Config says what a Keeper works with. Dir, FS, KEK, RootKey and Audit are required.
+// Config says what a Keeper works with. Dir, FS, KEK, Anchors, RootKey and Audit are required.
 type Config struct {
 	// Dir is the directory that holds one directory per account: {accountID}/keyring and
 	// {accountID}/data. It is made when it does not exist.
@@ -94,6 +94,8 @@ type Config struct {
 	Files Files
 	// KEK reaches the customers' keys.
 	KEK KEK
+	// Anchors remembers the accounts' keyrings and stores elsewhere; required.
+	Anchors Anchors
 	// RootKey is the platform's 32-byte key: it wraps the account keys that no customer's key wraps.
 	// The Keeper keeps its own copy.
 	RootKey *secret.Bytes

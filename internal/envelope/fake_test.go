@@ -270,6 +270,35 @@ func (m *memFiles) dieAt(n int, after bool) {
 	m.left, m.after = n, after
 }
 
+// memAnchors is Anchors in memory.
+type memAnchors struct {
+	mu  sync.Mutex
+	all map[string]Anchor
+}
+
+func newMemAnchors() *memAnchors { return &memAnchors{all: map[string]Anchor{}} }
+
+func (m *memAnchors) Load(id string) (Anchor, bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	a, ok := m.all[id]
+	return a, ok, nil
+}
+
+func (m *memAnchors) Save(id string, a Anchor) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.all[id] = a
+	return nil
+}
+
+func (m *memAnchors) Delete(id string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.all, id)
+	return nil
+}
+
 // auditLog remembers the operations.
 type auditLog struct {
 	mu     sync.Mutex
@@ -299,19 +328,20 @@ func (l *auditLog) operations() string {
 
 // world is a keeper with everything around it faked but the store.
 type world struct {
-	t      *testing.T
-	k      *Keeper
-	kek    *fakeKEK
-	files  *memFiles
-	fs     *vfs.MemFS
-	audit  *auditLog
-	root   []byte
-	locked []string
-	mu     sync.Mutex
+	t       *testing.T
+	k       *Keeper
+	kek     *fakeKEK
+	files   *memFiles
+	fs      *vfs.MemFS
+	audit   *auditLog
+	anchors *memAnchors
+	root    []byte
+	locked  []string
+	mu      sync.Mutex
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, kek: newFakeKEK(), files: newMemFiles(), fs: vfs.NewMem(), audit: &auditLog{}, root: make([]byte, 32)}
+	w := &world{t: t, kek: newFakeKEK(), files: newMemFiles(), fs: vfs.NewMem(), audit: &auditLog{}, anchors: newMemAnchors(), root: make([]byte, 32)}
 	w.start()
 	t.Cleanup(w.stop)
 	return w
@@ -321,7 +351,7 @@ func (w *world) start() {
 	w.t.Helper()
 	k, err := Open(Config{
 		Dir: "accounts", FS: w.fs, Files: w.files, KEK: w.kek, RootKey: secret.From(append([]byte(nil), w.root...)),
-		Grace: 10 * time.Minute, Audit: w.audit, OnLock: w.onLock,
+		Grace: 10 * time.Minute, Audit: w.audit, OnLock: w.onLock, Anchors: w.anchors,
 	})
 	if err != nil {
 		w.t.Fatal(err)
