@@ -225,24 +225,10 @@ func (s *Service) guard(ctx context.Context, c principal.Caller, action string, 
 	if decision == nil && strings.HasSuffix(action, "read") {
 		return nil
 	}
-	if err := s.cfg.Audit.Record(ctx, s.event(c, Type+"/"+action, id.String(), decision)); err != nil {
+	if err := s.cfg.Audit.Record(ctx, audit.By(c, s.cfg.Now(), Type+"/"+action, id.String()).Decided(decision)); err != nil {
 		return err
 	}
 	return decision
-}
-
-func (s *Service) event(c principal.Caller, operation, resource string, decision error) audit.Event {
-	e := audit.Event{
-		Time: s.cfg.Now(), Operation: operation, Resource: resource, Outcome: audit.Allowed,
-		Principal: c.ObjectID, AppID: c.AppID, Caller: c.Label(), Address: c.Address, Request: c.Request,
-	}
-	if decision != nil {
-		e.Outcome = audit.Denied
-		if f := fault.As(decision); f != nil {
-			e.Reason = f.Reason
-		}
-	}
-	return e
 }
 
 // Get returns one account.

@@ -1,6 +1,11 @@
 package audit
 
-import "time"
+import (
+	"time"
+
+	"github.com/latchkey-db/latchkey/internal/fault"
+	"github.com/latchkey-db/latchkey/internal/principal"
+)
 
 // Outcome is how a recorded event ended.
 type Outcome string
@@ -29,4 +34,41 @@ type Event struct {
 	Version   string    `json:"version,omitempty"`        // key version used
 	Detail    string    `json:"detail,omitempty"`         // free text
 	Micros    int64     `json:"durationMicros,omitempty"` // time taken by the operation
+}
+
+// By returns the event of an operation that a caller asked for, without an outcome yet.
+func By(c principal.Caller, now time.Time, operation, resource string) Event {
+	return Event{
+		Time: now, Operation: operation, Resource: resource, Principal: c.ObjectID, AppID: c.AppID,
+		Caller: c.Label(), Address: c.Address, Request: c.Request,
+	}
+}
+
+// Decided returns e with the outcome of a decision: denied with the fault's reason, or allowed when
+// decision is nil.
+func (e Event) Decided(decision error) Event {
+	if decision == nil {
+		e.Outcome = Allowed
+		return e
+	}
+	e.Outcome, e.Reason = Denied, reasonOf(decision)
+	return e
+}
+
+// reasonOf is the domain's word for an error; errors that are no faults have a constant one.
+func reasonOf(err error) string {
+	if f := fault.As(err); f != nil {
+		return f.Reason
+	}
+	return "InternalServerError"
+}
+
+// Done returns e with the outcome of an operation that was allowed.
+func (e Event) Done(err error) Event {
+	if err == nil {
+		e.Outcome = Succeeded
+		return e
+	}
+	e.Outcome, e.Reason = Failed, reasonOf(err)
+	return e
 }

@@ -18,23 +18,14 @@ func (d *Directory) guard(ctx context.Context, c principal.Caller, operation, re
 	if decision == nil && strings.HasSuffix(operation, "/read") {
 		return nil
 	}
-	e := audit.Event{
-		Time: d.cfg.Now(), Operation: "Microsoft.Directory/" + operation, Resource: resource, Outcome: audit.Allowed,
-		Principal: c.ObjectID, AppID: c.AppID, Caller: c.Label(), Address: c.Address, Request: c.Request,
-	}
-	if decision != nil {
-		e.Outcome, e.Reason = audit.Denied, decision.Reason
-	}
-	if err := d.cfg.Audit.Record(ctx, e); err != nil {
+	e := audit.By(c, d.cfg.Now(), "Microsoft.Directory/"+operation, resource)
+	if err := d.cfg.Audit.Record(ctx, e.Decided(decision)); err != nil {
 		return err
 	}
-	if decision != nil {
-		return decision
-	}
-	return nil
+	return decision
 }
 
-func (d *Directory) decide(c principal.Caller, operation, resource string) *fault.Error {
+func (d *Directory) decide(c principal.Caller, operation, resource string) error {
 	if c.Door == principal.Platform {
 		return nil
 	}

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/latchkey-db/latchkey/internal/audit"
-	"github.com/latchkey-db/latchkey/internal/fault"
 	"github.com/latchkey-db/latchkey/internal/principal"
 	"github.com/latchkey-db/latchkey/internal/store"
 )
@@ -167,16 +166,7 @@ func (s *Service) decide(ctx context.Context, c principal.Caller, accountID, act
 	if !changesSchema(action) {
 		return decision
 	}
-	e := audit.Event{
-		Time: s.cfg.Now(), Operation: "Microsoft.DocumentDB/databaseAccounts/" + action, Resource: accountID + at,
-		Outcome: audit.Allowed, Principal: c.ObjectID, AppID: c.AppID, Caller: c.Label(), Address: c.Address, Request: c.Request,
-	}
-	if decision != nil {
-		e.Outcome = audit.Denied
-		if f := fault.As(decision); f != nil {
-			e.Reason = f.Reason
-		}
-	}
+	e := audit.By(c, s.cfg.Now(), "Microsoft.DocumentDB/databaseAccounts/"+action, accountID+at).Decided(decision)
 	if err := s.cfg.Audit.Record(ctx, e); err != nil {
 		return errors.Join(err, decision)
 	}

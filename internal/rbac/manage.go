@@ -31,12 +31,7 @@ func (e *Engine) guardRole(ctx context.Context, c principal.Caller, action, scop
 	if decision == nil && strings.HasSuffix(action, "/read") {
 		return nil
 	}
-	ev := audit.Event{Time: e.cfg.Now(), Operation: action, Resource: scope, Outcome: audit.Allowed,
-		Principal: c.ObjectID, AppID: c.AppID, Caller: c.Label(), Address: c.Address, Request: c.Request}
-	if decision != nil {
-		ev.Outcome, ev.Reason = audit.Denied, "AuthorizationFailed"
-	}
-	if err := e.cfg.Audit.Record(ctx, ev); err != nil {
+	if err := e.cfg.Audit.Record(ctx, audit.By(c, e.cfg.Now(), action, scope).Decided(decision)); err != nil {
 		return err
 	}
 	return decision

@@ -144,12 +144,7 @@ func (s *Service) guard(ctx context.Context, c principal.Caller, action, scope s
 	if decision == nil && strings.HasSuffix(action, "/read") {
 		return nil
 	}
-	e := audit.Event{Time: s.cfg.Now(), Operation: action, Resource: scope, Outcome: audit.Allowed,
-		Principal: c.ObjectID, AppID: c.AppID, Caller: c.Label(), Address: c.Address, Request: c.Request}
-	if decision != nil {
-		e.Outcome, e.Reason = audit.Denied, "AuthorizationFailed"
-	}
-	if err := s.cfg.Audit.Record(ctx, e); err != nil {
+	if err := s.cfg.Audit.Record(ctx, audit.By(c, s.cfg.Now(), action, scope).Decided(decision)); err != nil {
 		return err
 	}
 	return decision

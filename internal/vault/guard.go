@@ -34,10 +34,10 @@ func (s *Service) guard(ctx context.Context, c principal.Caller, vault, key stri
 	}
 	r := &request{s: s, ctx: ctx, caller: c, need: need, vault: v, key: key, started: s.cfg.Now()}
 	if err := s.decide(r, form); err != nil {
-		return nil, r.record(audit.Denied, err)
+		return nil, r.record(audit.Event.Decided, err)
 	}
 	if need.change {
-		return r, r.record(audit.Allowed, nil)
+		return r, r.record(audit.Event.Decided, nil)
 	}
 	return r, nil
 }
@@ -57,26 +57,14 @@ func (s *Service) decide(r *request, form []error) error {
 // done records the outcome of an operation and returns err. A record that cannot be written is itself
 // the error: no result without a record.
 func (r *request) done(err error) error {
-	if err != nil {
-		return r.record(audit.Failed, err)
-	}
-	return r.record(audit.Succeeded, nil)
+	return r.record(audit.Event.Done, err)
 }
 
-// record writes the event and returns cause, or the log's own error.
-func (r *request) record(o audit.Outcome, cause error) error {
+// record writes the event, with the outcome that cause means, and returns cause or the log's own error.
+func (r *request) record(outcome func(audit.Event, error) audit.Event, cause error) error {
 	now := r.s.cfg.Now()
-	e := audit.Event{
-		Time: now, Operation: r.need.operation, Resource: r.resource(), Outcome: o, Version: r.version,
-		Principal: r.caller.ObjectID, AppID: r.caller.AppID, Caller: r.caller.Label(), Address: r.caller.Address,
-		Request: r.caller.Request, Micros: now.Sub(r.started).Microseconds(),
-	}
-	if cause != nil {
-		e.Reason = "InternalServerError"
-		if f := fault.As(cause); f != nil {
-			e.Reason = f.Reason
-		}
-	}
+	e := outcome(audit.By(r.caller, now, r.need.operation, r.resource()), cause)
+	e.Version, e.Micros = r.version, now.Sub(r.started).Microseconds()
 	if err := r.s.cfg.Audit.Record(r.ctx, e); err != nil {
 		return err
 	}
@@ -105,7 +93,7 @@ func (s *Service) Admit(ctx context.Context, c principal.Caller, vault string) e
 	}
 	if err := s.firewall(c, v); err != nil {
 		r := &request{s: s, ctx: ctx, caller: c, vault: v, need: permission{operation: "VaultAccess"}, started: s.cfg.Now()}
-		return r.record(audit.Denied, err)
+		return r.record(audit.Event.Decided, err)
 	}
 	return nil
 }

@@ -41,12 +41,7 @@ func (s *Service) authorize(ctx context.Context, c principal.Caller, action, sco
 	if !isChange {
 		operation = action
 	}
-	e := audit.Event{Time: s.cfg.Now(), Operation: operation, Resource: scope, Outcome: audit.Allowed,
-		Principal: c.ObjectID, AppID: c.AppID, Caller: c.Label(), Address: c.Address, Request: c.Request}
-	if decision != nil {
-		e.Outcome, e.Reason = audit.Denied, "AuthorizationFailed"
-	}
-	if err := s.cfg.Audit.Record(ctx, e); err != nil {
+	if err := s.cfg.Audit.Record(ctx, audit.By(c, s.cfg.Now(), operation, scope).Decided(decision)); err != nil {
 		return err
 	}
 	return decision
