@@ -55,6 +55,10 @@ func openDataDir(path string) (*dataDir, error) {
 		_ = f.Close()
 		return nil, fault.New(fault.Conflict, ReasonLocked, "Another process has the data directory open.").Because(err)
 	}
+	if err := atomicfile.RemoveLeftovers(path); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("tidy data directory: %w", err)
+	}
 	return &dataDir{path: path, lock: f}, nil
 }
 

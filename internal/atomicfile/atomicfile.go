@@ -3,14 +3,19 @@
 //
 // The order is: write a temporary file in the same directory, sync it, rename it over the old name,
 // sync the directory. When Write returns an error the old content is still there, or, if only the
-// last step failed, either one.
+// last step failed, either one. A crash can leave the temporary file, which nobody reads:
+// [RemoveLeftovers] is for the owner of the directory to call at its start.
 package atomicfile
 
 import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 )
+
+// leftover is what the names of temporary files look like.
+var leftover = regexp.MustCompile(`\.tmp[0-9]+$`)
 
 // Write replaces the content of name. The file gets exactly the permissions perm.
 func Write(name string, data []byte, perm os.FileMode) error {
@@ -52,6 +57,23 @@ func fill(f *os.File, data []byte, perm os.FileMode) error {
 		err = e
 	}
 	return err
+}
+
+// RemoveLeftovers removes the temporary files that crashed writers left in dir. Nobody may be writing
+// there.
+func RemoveLeftovers(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Type().IsRegular() && leftover.MatchString(e.Name()) {
+			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // SyncDir makes the names in dir durable.
