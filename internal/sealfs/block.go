@@ -156,8 +156,16 @@ func (f *blockWriter) Close() error {
 		f.err = f.base.Sync()
 	}
 	clear(f.pending[:cap(f.pending)])
+	defer f.written()
 	return errors.Join(f.err, f.base.Close())
 }
+
+func (f *blockWriter) abort() error {
+	f.err = errAborted
+	return f.Close()
+}
+
+func (f *blockWriter) info() Info { return f.sealed.info(f.size) }
 
 // Stat implements [vfs.File].
 func (f *blockWriter) Stat() (vfs.FileInfo, error) { return statAs(f.base, f.size) }

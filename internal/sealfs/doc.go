@@ -34,6 +34,17 @@
 // What no per-file scheme can see: a file that is missing, a whole directory that is rolled back, and
 // a growing record file that is cut at its end.
 //
+// # Re-encryption
+//
+// [FS.Reseal] puts a finished file under the current data key: it copies the plaintext to a new sealed
+// file of the same base name in the directory's scratch subdirectory reseal, and renames that over
+// the old one. Who has the old file open goes on reading it. Every moment of a crash leaves the old
+// file or the new one, and at most a leftover in the scratch directory, which nobody opens and which
+// [FS.CleanReseal] removes. The rename happens only if the name still holds the file that was read,
+// and excludes every change of names through the same FS: so a store must be resealed through the
+// FS by which its engine works. [Copy] is the same between two file systems with other keys and store
+// ids. [FS.Describe] and [DescribeClear] say what a file is and which data key it names.
+//
 // # Concurrency
 //
 // FS is safe for concurrent use. ReadAt of one file is safe for concurrent use; Read, Write and the

@@ -15,8 +15,15 @@ var (
 	ErrUnsupported = errors.New("sealfs: files cannot be changed in place")
 	// ErrTooLong is returned when a file would exceed the limits of its format.
 	ErrTooLong = errors.New("sealfs: file exceeds the limits of its format")
-	errClosed  = errors.New("sealfs: file is closed")
-	errMode    = errors.New("sealfs: file is not open for this operation")
+	// ErrNoHeader is returned for a file whose creation was interrupted before its header was
+	// durable: it holds nothing and names no key.
+	ErrNoHeader = errors.New("sealfs: file has no header")
+	// ErrNotComplete is returned when a finished file is needed and the file is still being written,
+	// or its writer stopped without Close.
+	ErrNotComplete = errors.New("sealfs: file is not complete")
+	errClosed      = errors.New("sealfs: file is closed")
+	errAborted     = errors.New("sealfs: file was given up")
+	errMode        = errors.New("sealfs: file is not open for this operation")
 )
 
 // HeaderBlock is the Block of an [*IntegrityError] that concerns the file as a whole.

@@ -86,6 +86,9 @@ func (f *plainFile) Fd() uintptr { return vfs.InvalidFd }
 
 // writeAll writes all of p or returns an error.
 func writeAll(w io.Writer, p []byte) error {
+	if len(p) == 0 {
+		return nil
+	}
 	n, err := w.Write(p)
 	if err == nil && n < len(p) {
 		err = io.ErrShortWrite

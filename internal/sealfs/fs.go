@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/bits"
 	"os"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -28,6 +29,10 @@ type Options struct {
 	BlockSize int
 	// Random is the source of file ids and nonces; nil means crypto/rand. Only tests may set it.
 	Random io.Reader
+	// OnRecordFile, if set, is called after a record file (log, manifest, audit segment) came into
+	// being under its name: created, resealed or copied. The file and its directory entry are durable
+	// by then, so that the owner may remember it as one that must be there. It must not call the FS.
+	OnRecordFile func(name string, i Info)
 	// OnSeal, if set, is called before each sealing with what must be unique. For tests.
 	OnSeal func(fileID [32]byte, nonce [12]byte)
 }
@@ -40,6 +45,15 @@ type FS struct {
 	blockLog uint8
 	random   io.Reader
 	onSeal   func([32]byte, [12]byte)
+	onRecord func(string, Info)
+
+	// names is held to read by whatever changes what a name means, and to write by Reseal while it
+	// looks whether a name still means the file that it copied, and replaces it.
+	names sync.RWMutex
+	// resealing holds the one Reseal that may run: two of one name would share the scratch file.
+	resealing chan struct{}
+	// writing has the ids of the files that are being written through this FS.
+	writing sync.Map
 }
 
 var _ vfs.FS = (*FS)(nil)
@@ -61,7 +75,10 @@ func New(base vfs.FS, o Options) (*FS, error) {
 	if o.Random == nil {
 		o.Random = rand.Reader
 	}
-	return &FS{base, o.Keys, o.StoreID, uint8(blockLog), o.Random, o.OnSeal}, nil
+	return &FS{
+		base: base, keys: o.Keys, storeID: o.StoreID, blockLog: uint8(blockLog), random: o.Random,
+		onSeal: o.OnSeal, onRecord: o.OnRecordFile, resealing: make(chan struct{}, 1),
+	}, nil
 }
 
 // sealed is what all files with content share.
@@ -95,18 +112,37 @@ func (s *sealed) sealing(nonce [nonceSize]byte) {
 func (fs *FS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	r := roleOf(fs.base.PathBase(name))
 	if r.class == classPlain {
-		f, err := fs.base.Create(name, category)
+		f, err := fs.createWith(name, category, nil)
 		return wrapPlain(f, err)
 	}
+	f, err := fs.create(name, r, category)
+	if err != nil {
+		return nil, err
+	}
+	if err := fs.announce(name, f.info()); err != nil {
+		return nil, errors.Join(err, f.abort())
+	}
+	return f, nil
+}
+
+// writer is a file with content that is being written.
+type writer interface {
+	vfs.File
+	info() Info
+	// abort closes the file without what makes it complete.
+	abort() error
+}
+
+// create makes a file with content, of which nobody is told.
+func (fs *FS) create(name string, r role, category vfs.DiskWriteCategory) (writer, error) {
 	s, raw, err := fs.newSealed(name, r)
 	if err != nil {
 		return nil, err
 	}
-	if s.base, err = fs.base.Create(name, category); err != nil {
-		return nil, err
-	}
-	if err := s.start(raw); err != nil {
-		return nil, errors.Join(err, s.base.Close())
+	fs.writing.Store(s.header.fileID, nil)
+	if err := s.start(name, category, raw); err != nil {
+		s.written()
+		return nil, errors.Join(err, closeAll(s.base))
 	}
 	if r.class == classRecord {
 		return newRecordWriter(s), nil
@@ -114,14 +150,50 @@ func (fs *FS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, err
 	return newBlockWriter(s), nil
 }
 
-func (s *sealed) start(raw []byte) error {
-	if err := writeAll(s.base, raw); err != nil {
+// written forgets that the file is being written.
+func (s *sealed) written() { s.fs.writing.Delete(s.header.fileID) }
+
+// announce tells the owner of a record file that is now there.
+func (fs *FS) announce(name string, i Info) error {
+	if !fs.tells(i) {
+		return nil
+	}
+	if err := fs.syncDir(fs.base.PathDir(name)); err != nil {
+		return err
+	}
+	fs.onRecord(name, i)
+	return nil
+}
+
+func (fs *FS) tells(i Info) bool { return fs.onRecord != nil && i.Class == Record }
+
+func (fs *FS) syncDir(dir string) error {
+	d, err := fs.base.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// start creates the base file. No Reseal sees it without its header.
+func (s *sealed) start(name string, category vfs.DiskWriteCategory, raw []byte) (err error) {
+	if s.base, err = s.fs.createWith(name, category, raw); err != nil {
 		return err
 	}
 	if s.header.role.class == classRecord {
 		return s.base.Sync()
 	}
 	return nil
+}
+
+func (fs *FS) createWith(name string, category vfs.DiskWriteCategory, raw []byte) (vfs.File, error) {
+	fs.names.RLock()
+	defer fs.names.RUnlock()
+	f, err := fs.base.Create(name, category)
+	if err != nil {
+		return nil, err
+	}
+	return f, writeAll(f, raw)
 }
 
 // newSealed draws the identity of a new file and derives its key.
@@ -257,11 +329,19 @@ func statSize(f io.ReaderAt, physical int64) (int64, error) {
 }
 
 // Link implements [vfs.FS].
-func (fs *FS) Link(oldname, newname string) error { return fs.base.Link(oldname, newname) }
+func (fs *FS) Link(oldname, newname string) error {
+	fs.names.RLock()
+	defer fs.names.RUnlock()
+	return fs.base.Link(oldname, newname)
+}
 
 // Rename implements [vfs.FS]. A file whose kind and number are bound cannot be opened under a name
 // of another kind or number.
-func (fs *FS) Rename(oldname, newname string) error { return fs.base.Rename(oldname, newname) }
+func (fs *FS) Rename(oldname, newname string) error {
+	fs.names.RLock()
+	defer fs.names.RUnlock()
+	return fs.base.Rename(oldname, newname)
+}
 
 // ReuseForWrite implements [vfs.FS] without reusing anything: the new file has a new key.
 func (fs *FS) ReuseForWrite(
@@ -274,7 +354,7 @@ func (fs *FS) ReuseForWrite(
 	if err != nil || oldname == newname {
 		return f, err
 	}
-	if err := fs.base.Remove(oldname); err != nil {
+	if err := fs.Remove(oldname); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
@@ -291,10 +371,18 @@ func (fs *FS) OpenReadWrite(
 func (fs *FS) OpenDir(name string) (vfs.File, error) { return fs.base.OpenDir(name) }
 
 // Remove implements [vfs.FS].
-func (fs *FS) Remove(name string) error { return fs.base.Remove(name) }
+func (fs *FS) Remove(name string) error {
+	fs.names.RLock()
+	defer fs.names.RUnlock()
+	return fs.base.Remove(name)
+}
 
 // RemoveAll implements [vfs.FS].
-func (fs *FS) RemoveAll(name string) error { return fs.base.RemoveAll(name) }
+func (fs *FS) RemoveAll(name string) error {
+	fs.names.RLock()
+	defer fs.names.RUnlock()
+	return fs.base.RemoveAll(name)
+}
 
 // MkdirAll implements [vfs.FS].
 func (fs *FS) MkdirAll(dir string, perm os.FileMode) error { return fs.base.MkdirAll(dir, perm) }

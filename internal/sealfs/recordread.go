@@ -58,16 +58,8 @@ func (f *recordReader) unborn(physical int64) (bool, error) {
 	if physical != headerSize {
 		return physical < headerSize, nil
 	}
-	raw := make([]byte, headerSize)
-	if n, err := f.base.ReadAt(raw, 0); n < len(raw) {
-		return false, err
-	}
-	for _, b := range raw {
-		if b != 0 {
-			return false, nil
-		}
-	}
-	return true, nil
+	raw, err := readRaw(f.base)
+	return len(raw) == headerSize && allZero(raw), err
 }
 
 // checkSuccessor refuses an unclosed log that is not the newest: the engine closes a log before it
@@ -226,17 +218,19 @@ func (f *recordReader) ReadAt(p []byte, off int64) (int, error) {
 	return done, eofIf(done < len(p))
 }
 
+// length returns the number of plaintext bytes of record i.
+func (f *recordReader) length(i int) int64 {
+	if i+1 < len(f.refs) {
+		return f.refs[i+1].logical - f.refs[i].logical
+	}
+	return f.size - f.refs[i].logical
+}
+
 // load reads record i again, with the tag before it, and opens it into b.plain. It must still be
 // the record that was there when the file was opened.
 func (f *recordReader) load(b *scratch, i int) error {
-	from, to := f.refs[i].offset, f.end
-	length := f.size - f.refs[i].logical
-	if i+1 < len(f.refs) {
-		to, length = f.refs[i+1].offset, f.refs[i+1].logical-f.refs[i].logical
-	} else {
-		to -= int64(f.closing) * recordOverhead
-	}
-	raw := b.grow(to - from + tagSize)
+	from, length := f.refs[i].offset, f.length(i)
+	raw := b.grow(tagSize + recordOverhead + length)
 	if n, err := f.base.ReadAt(raw, from-tagSize); n < len(raw) {
 		if err = notEOF(err); err != nil {
 			return err

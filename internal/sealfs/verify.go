@@ -20,8 +20,14 @@ type Report struct {
 	Open bool
 }
 
-// Verify authenticates every byte of the named file.
+// Verify authenticates every byte of the named file. It returns [ErrNotComplete] for a block file that
+// is being written.
 func (fs *FS) Verify(name string) (Report, error) {
+	if roleOf(fs.base.PathBase(name)).class == classBlock {
+		if err := fs.refuseUnfinished(name); err != nil {
+			return Report{}, err
+		}
+	}
 	f, err := fs.Open(name)
 	if err != nil {
 		return Report{}, err
