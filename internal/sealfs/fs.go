@@ -198,7 +198,7 @@ func (fs *FS) createWith(name string, category vfs.DiskWriteCategory, raw []byte
 
 // newSealed draws the identity of a new file and derives its key.
 func (fs *FS) newSealed(name string, r role) (*sealed, []byte, error) {
-	s := &sealed{fs: fs, name: fs.base.PathBase(name), header: header{role: r}}
+	s := &sealed{fs: fs, name: fs.base.PathBase(name), header: header{version: r.version(), role: r}}
 	if r.class == classBlock {
 		s.header.blockLog = fs.blockLog
 	}

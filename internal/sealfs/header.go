@@ -12,14 +12,15 @@ import (
 
 // The header's layout; see docs/FORMAT.md.
 const (
-	headerSize    = 96
-	formatVersion = 1
-	cipherGCM     = 1 // AES-256-GCM
-	tagSize       = 16
-	nonceSize     = 12
-	macOffset     = headerSize - tagSize
-	checkSize     = 8
-	fileIDSize    = 32
+	headerSize = 96
+	version1   = 1
+	version2   = 2 // as 1, but zeros may follow the records: see padding
+	cipherGCM  = 1 // AES-256-GCM
+	tagSize    = 16
+	nonceSize  = 12
+	macOffset  = headerSize - tagSize
+	checkSize  = 8
+	fileIDSize = 32
 )
 
 // Limits of the block size, as base-2 logarithms.
@@ -32,6 +33,7 @@ const magic = "LKSF"
 
 // header is the first part of every sealed file.
 type header struct {
+	version  uint8
 	role     role
 	blockLog uint8 // 0 for record files
 	keyID    KeyID
@@ -43,7 +45,7 @@ type header struct {
 func (h *header) encode() []byte {
 	b := make([]byte, 0, headerSize)
 	b = append(b, magic...)
-	b = append(b, formatVersion, byte(h.role.class), cipherGCM, h.blockLog, 0, 0, 0, 0)
+	b = append(b, h.version, byte(h.role.class), cipherGCM, h.blockLog, 0, 0, 0, 0)
 	b = append(b, h.keyID[:]...)
 	b = append(b, h.fileID[:]...)
 	b = binary.BigEndian.AppendUint32(b, uint32(h.role.kind))
@@ -59,14 +61,14 @@ func parseHeader(b []byte) (h header, reason string) {
 		return h, "file is shorter than its header"
 	case string(b[:4]) != magic:
 		return h, "not a sealed file"
-	case b[4] != formatVersion:
+	case b[4] != version1 && b[4] != version2:
 		return h, "unknown format version"
 	case b[6] != cipherGCM:
 		return h, "unknown cipher"
 	case binary.BigEndian.Uint32(b[8:]) != 0:
 		return h, "reserved bytes are not zero"
 	}
-	h.role.class, h.blockLog = class(b[5]), b[7]
+	h.version, h.role.class, h.blockLog = b[4], class(b[5]), b[7]
 	copy(h.keyID[:], b[12:])
 	copy(h.fileID[:], b[28:])
 	h.role.kind = kind(binary.BigEndian.Uint32(b[60:]))

@@ -35,6 +35,18 @@ type role struct {
 	number uint64
 }
 
+// padded reports whether files of the role are synced so often that they are written into zeros: see
+// padding.
+func (r role) padded() bool { return r.kind == kindLog || r.kind == kindAudit }
+
+// version is the format version in which files of the role are written.
+func (r role) version() uint8 {
+	if r.padded() {
+		return version2
+	}
+	return version1
+}
+
 // byExtension lists the numbered files whose number comes before the extension.
 var byExtension = map[string]role{
 	".sst":  {class: classBlock, kind: kindTable},

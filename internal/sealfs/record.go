@@ -72,6 +72,7 @@ type recordWriter struct {
 	*sealed
 	next   recordHeader // index and synced of the next record
 	offset int64        // of the next record in the base file
+	padded int64        // end of the zeros ahead of it; -1 when there are to be none
 	prev   [tagSize]byte
 	buf    []byte
 	aad    []byte
@@ -83,7 +84,11 @@ type recordWriter struct {
 var _ vfs.File = (*recordWriter)(nil)
 
 func newRecordWriter(s *sealed) *recordWriter {
-	return &recordWriter{sealed: s, offset: headerSize, prev: s.mac}
+	f := &recordWriter{sealed: s, offset: headerSize, prev: s.mac, padded: -1}
+	if s.header.role.padded() {
+		f.padded = headerSize
+	}
+	return f
 }
 
 // Write implements [vfs.File]: one record for every call, none for an empty one.
@@ -115,12 +120,36 @@ func (f *recordWriter) writeRecord(p []byte) error {
 	f.buf = f.next.append(f.buf[:0])
 	f.buf = f.key.aead.Seal(f.buf, f.next.nonce[:], p, f.aad)
 	copy(f.prev[:], f.buf[len(f.buf)-tagSize:]) // Write of the base may change its argument
+	f.pad(f.offset + int64(len(f.buf)))
 	if err := writeAll(f.base, f.buf); err != nil {
 		return err
 	}
 	f.offset += int64(len(f.buf))
 	f.next.index++
 	return nil
+}
+
+// The zeros ahead of the records: as many as the file is long, within these bounds.
+const (
+	minPadding = 4 << 10
+	maxPadding = 256 << 10
+)
+
+var zeros [maxPadding]byte
+
+// pad writes zeros ahead when a record is to end at end. A sync of bytes that replace others is much
+// cheaper than one of a file that grows: the base need not record a new length. A failure is not
+// told: the record itself will meet the same disk.
+func (f *recordWriter) pad(end int64) {
+	if f.padded < 0 || end <= f.padded {
+		return
+	}
+	n := min(max(end, minPadding), maxPadding)
+	if _, err := f.base.WriteAt(zeros[:n], end); err != nil {
+		f.padded = -1
+		return
+	}
+	f.padded = end + n
 }
 
 func (f *recordWriter) drawNonce() error {

@@ -2,6 +2,7 @@ package sealfs
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"sort"
@@ -93,14 +94,46 @@ func (f *recordReader) scan(physical int64) error {
 			return err
 		}
 		if !ok {
-			f.torn = true
-			return f.judge(physical)
+			return f.ended(physical)
 		}
 	}
-	if f.end < physical {
-		return f.damaged(int64(f.records()), "bytes after the closing records")
+	padding, err := f.onlyZeros(f.end, physical)
+	if err == nil && !padding {
+		err = f.damaged(int64(f.records()), "bytes after the closing records")
 	}
-	return nil
+	return err
+}
+
+// ended decides what follows the last good record of a file without closing records.
+func (f *recordReader) ended(physical int64) error {
+	padding, err := f.onlyZeros(f.end, physical)
+	if err != nil || padding {
+		return err
+	}
+	f.torn = true
+	return f.judge(physical)
+}
+
+// onlyZeros reports whether the bytes between two offsets are what a writer pads its file with:
+// nothing, or in version 2 zeros.
+func (f *recordReader) onlyZeros(from, to int64) (bool, error) {
+	if from < to && f.header.version < version2 {
+		return false, nil
+	}
+	b := borrow()
+	defer b.giveBack()
+	for from < to {
+		raw := b.grow(min(to-from, maxPadding))
+		n, err := f.base.ReadAt(raw, from)
+		if n < len(raw) {
+			return n == 0 && notEOF(err) == nil, notEOF(err)
+		}
+		if !bytes.Equal(raw, zeros[:n]) {
+			return false, nil
+		}
+		from += int64(n)
+	}
+	return true, nil
 }
 
 // scanRecord takes the next record from in; ok is false if there is no authentic one.
