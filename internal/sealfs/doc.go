@@ -23,6 +23,9 @@
 // been synced: then it is corruption. Two closing records, written at Close, end a complete file; a
 // numbered *.log without them is refused once a log with a higher number exists.
 //
+// Logs and audit segments are written into zeros that were written ahead, because they are synced all
+// the time; zeros after the last record mean nothing.
+//
 // LOCK and marker.* files have no content and pass through.
 //
 // # Invariants
