@@ -11,7 +11,8 @@ var (
 	ErrIntegrity = errors.New("sealfs: integrity failure")
 	// ErrUnknownKey is returned when a file names a data key that the [Keys] do not have.
 	ErrUnknownKey = errors.New("sealfs: unknown data key")
-	// ErrUnsupported is returned by operations that would overwrite sealed bytes in place.
+	// ErrUnsupported is returned by operations that would overwrite sealed bytes in place, or give a
+	// file a name under which it could not be opened.
 	ErrUnsupported = errors.New("sealfs: files cannot be changed in place")
 	// ErrTooLong is returned when a file would exceed the limits of its format.
 	ErrTooLong = errors.New("sealfs: file exceeds the limits of its format")

@@ -1,6 +1,7 @@
 package sealfs
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
@@ -142,12 +143,20 @@ func (fs *FS) create(name string, r role, category vfs.DiskWriteCategory) (write
 	fs.writing.Store(s.header.fileID, nil)
 	if err := s.start(name, category, raw); err != nil {
 		s.written()
-		return nil, errors.Join(err, closeAll(s.base))
+		return nil, errors.Join(err, s.discard(name))
 	}
 	if r.class == classRecord {
 		return newRecordWriter(s), nil
 	}
 	return newBlockWriter(s), nil
+}
+
+// discard removes a file whose header could not be made durable; base is nil if there is none.
+func (s *sealed) discard(name string) error {
+	if s.base == nil {
+		return nil
+	}
+	return errors.Join(s.base.Close(), s.fs.Remove(name))
 }
 
 // written forgets that the file is being written.
@@ -328,16 +337,32 @@ func statSize(f io.ReaderAt, physical int64) (int64, error) {
 	return g.size, nil
 }
 
-// Link implements [vfs.FS].
+// Link implements [vfs.FS]. A name that binds the file to another kind or number (the engine ingests a
+// table of any name by linking it) gets a copy that is sealed for it instead of a second name.
 func (fs *FS) Link(oldname, newname string) error {
+	if fs.bind(oldname) != fs.bind(newname) {
+		return fs.linkAs(oldname, newname)
+	}
 	fs.names.RLock()
 	defer fs.names.RUnlock()
 	return fs.base.Link(oldname, newname)
 }
 
-// Rename implements [vfs.FS]. A file whose kind and number are bound cannot be opened under a name
-// of another kind or number.
+func (fs *FS) bind(name string) role { return roleOf(fs.base.PathBase(name)) }
+
+func (fs *FS) linkAs(oldname, newname string) error {
+	if _, err := fs.base.Stat(newname); err == nil {
+		return &os.LinkError{Op: "link", Old: oldname, New: newname, Err: os.ErrExist}
+	}
+	return Copy(context.Background(), fs, newname, fs, oldname, nil)
+}
+
+// Rename implements [vfs.FS]. It refuses a name that binds the file to another kind or number: the
+// file could not be opened any more.
 func (fs *FS) Rename(oldname, newname string) error {
+	if fs.bind(oldname) != fs.bind(newname) {
+		return fmt.Errorf("rename %s to %s: %w", fs.base.PathBase(oldname), fs.base.PathBase(newname), ErrUnsupported)
+	}
 	fs.names.RLock()
 	defer fs.names.RUnlock()
 	return fs.base.Rename(oldname, newname)

@@ -257,23 +257,24 @@ func checkUpToTear(t *testing.T, base vfs.FS, name string) {
 
 // TestResealRacesWithNames: what the engine does to the name during the copying wins.
 func TestResealRacesWithNames(t *testing.T) {
+	const name, other = "db/OPTIONS-000001", "db/OPTIONS-000002"
 	for what, change := range map[string]func(fs *sealfs.FS) error{
-		"remove":  func(fs *sealfs.FS) error { return fs.Remove("db/000001.sst") },
-		"rename":  func(fs *sealfs.FS) error { return fs.Rename("db/000001.sst", "db/away.sst") },
-		"replace": func(fs *sealfs.FS) error { write(t, fs, "db/000001.sst", []byte("new")); return nil },
-		"over":    func(fs *sealfs.FS) error { return fs.Rename("db/000002.sst", "db/000001.sst") },
+		"remove":  func(fs *sealfs.FS) error { return fs.Remove(name) },
+		"rename":  func(fs *sealfs.FS) error { return fs.Rename(name, "db/away") },
+		"replace": func(fs *sealfs.FS) error { write(t, fs, name, []byte("new")); return nil },
+		"over":    func(fs *sealfs.FS) error { return fs.Rename(other, name) },
 	} {
 		base := vfs.NewMem()
 		fs, ring := rotated(t, base)
 		if err := base.MkdirAll("db", 0o755); err != nil {
 			t.Fatal(err)
 		}
-		write(t, fs, "db/000001.sst", pattern(2*sealfs.CopyChunk))
-		write(t, fs, "db/000002.sst", pattern(10))
+		write(t, fs, name, pattern(2*sealfs.CopyChunk))
+		write(t, fs, other, pattern(10))
 		ring.Add(sealfs.KeyID{2}, key2)
 		var wanted []string
 		calls := 0
-		err := fs.Reseal(context.Background(), "db/000001.sst", func(context.Context, int) error {
+		err := fs.Reseal(context.Background(), name, func(context.Context, int) error {
 			if calls++; calls != 2 {
 				return nil
 			}
