@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/latchkey-db/latchkey/internal/sealfs"
 	"github.com/latchkey-db/latchkey/internal/secret"
 	"github.com/latchkey-db/latchkey/internal/store"
 )
@@ -49,9 +50,17 @@ type account struct {
 
 	lastCheck, lastSuccess, graceEnds, unknownHost time.Time
 
+	fs       *sealfs.FS    // of db
+	paused   chan struct{} // not nil while requests wait for the end of a re-encryption
+	progress Progress      // of the re-encryption
+	retry    retry         // of a re-encryption that failed
+
 	backoff  time.Duration
 	pending  chan struct{} // closed when a probe ends that began after it was made
 	wantOpen bool          // the pending probe should open a sealed account
+
+	anchorMu sync.Mutex // held while the anchor is saved
+	anchor   Anchor
 }
 
 func newAccount(k *Keeper, id string) *account {
@@ -82,15 +91,17 @@ func (a *account) status() Status {
 	defer a.mu.Unlock()
 	s := Status{
 		State: a.state, Since: a.since, LastCheck: a.lastCheck, LastSuccess: a.lastSuccess, GraceEnds: a.graceEnds,
+		Reencryption: a.progress,
 	}
 	if a.ring != nil {
 		s.Protection, s.KeyVersion = a.ring.protection, a.ring.keyVersion()
+		s.AccountKeyCreated, s.DataKeys, s.KeyringCounter = time.Unix(a.ring.created, 0), len(a.ring.dataKeys), a.ring.counter
 	}
 	if a.cause != nil {
 		s.Substatus, s.Detail, s.Reason = a.cause.substatus, a.cause.detail, causes[a.cause.substatus].reason
 	}
 	if a.state == StateQuarantined {
-		s.Reason, s.Detail = reasonQuarantined, messageQuarantined
+		s.Reason, s.Detail = quarantineReason(a.damage)
 	}
 	return s
 }
@@ -142,8 +153,11 @@ func (a *account) refusal() error {
 // hangs must not make every refusal hang.
 func (a *account) await(ctx context.Context) error {
 	a.mu.Lock()
-	revoked := a.state == StateRevoked
+	revoked, paused := a.state == StateRevoked, a.paused
 	a.mu.Unlock()
+	if paused != nil {
+		return a.wait(ctx, paused)
+	}
 	done := a.ask(true)
 	if !revoked {
 		return a.wait(ctx, done)
@@ -315,17 +329,27 @@ func (a *account) finish(then State, idle <-chan struct{}, done chan<- struct{})
 	}
 	a.mu.Lock()
 	db, keys := a.db, a.keys
-	a.db, a.keys = nil, nil
+	a.db, a.keys, a.fs = nil, nil, nil
 	a.mu.Unlock()
-	if err := db.Close(); err != nil {
-		a.k.cfg.Log.Error("store of a locked account did not close cleanly", "account", a.id, "error", err)
-	}
+	a.closeStore(db)
 	keys.wipe()
 	a.mu.Lock()
 	a.enter(then)
 	a.mu.Unlock()
 	if a.k.cfg.OnLock != nil {
 		a.k.cfg.OnLock(a.id)
+	}
+}
+
+// closeStore closes the store; after a clean close the anchor knows what was left.
+func (a *account) closeStore(db *store.Store) {
+	failed := db.Err()
+	err := db.Close()
+	if err == nil && failed == nil {
+		err = a.rememberClose()
+	}
+	if err != nil {
+		a.k.cfg.Log.Error("store of a locked account did not close cleanly", "account", a.id, "error", err)
 	}
 }
 
@@ -342,13 +366,13 @@ func (a *account) poisoned(err error) {
 }
 
 // install makes an opened account serve, unless the keeper is closing or the engine failed meanwhile.
-func (a *account) install(ring *keyring, keys *keySet, db *store.Store) bool {
+func (a *account) install(ring *keyring, keys *keySet, db *store.Store, sealed *sealfs.FS) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closing || db.Err() != nil {
 		return false
 	}
-	a.ring, a.keys, a.db = ring, keys, db
+	a.ring, a.keys, a.db, a.fs = ring, keys, db, sealed
 	a.enter(StateOpen)
 	return true
 }

@@ -53,6 +53,12 @@ type Status struct {
 	LastCheck      time.Time // when the vault was last asked
 	LastSuccess    time.Time // when it last confirmed
 	GraceEnds      time.Time // zero outside of [StateGrace]
+	// AccountKeyCreated is when the account key was made, DataKeys how many data keys there are, and
+	// KeyringCounter how often the keyring was written.
+	AccountKeyCreated time.Time
+	DataKeys          int
+	KeyringCounter    uint64
+	Reencryption      Progress
 }
 
 // KEK reaches customers' keys. Its errors are [KEKError] values.
@@ -108,6 +114,9 @@ type Config struct {
 	Grace time.Duration
 	// Drain is how long in-flight requests are expected to take; 0 means 1 s. Longer ones are reported.
 	Drain time.Duration
+	// ReencryptRate bounds the bytes that background re-encryption reads, and as many that it writes, in
+	// a second; 0 means 64 MiB.
+	ReencryptRate int
 	// ProbeTimeout bounds one probe; 0 means 15 s.
 	ProbeTimeout time.Duration
 	// Now is the clock; nil means time.Now. Timers are always the runtime's.
@@ -126,6 +135,7 @@ const (
 	defaultGrace        = 60 * time.Minute
 	defaultDrain        = time.Second
 	defaultProbeTimeout = 15 * time.Second
+	defaultRate         = 64 << 20
 )
 
 func (c Config) withDefaults() Config {
@@ -139,6 +149,9 @@ func (c Config) withDefaults() Config {
 	orDuration(&c.ProbeTimeout, defaultProbeTimeout)
 	if c.Grace < 0 {
 		c.Grace = defaultGrace
+	}
+	if c.ReencryptRate <= 0 {
+		c.ReencryptRate = defaultRate
 	}
 	if c.Files == nil {
 		c.Files = osFiles{}

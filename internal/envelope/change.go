@@ -99,6 +99,9 @@ func (a *account) create(ctx context.Context, p Protection) error {
 		return err
 	}
 	raw := ring.encode(ak.Reveal())
+	if err := a.expectKeyring(nil, raw); err != nil {
+		return err
+	}
 	if err := a.k.cfg.Files.Replace(a.k.path(a.id, keyringName), raw); err != nil {
 		return err
 	}
@@ -182,7 +185,10 @@ func (k *Keeper) erase(accountID string) error {
 	if err := k.cfg.FS.RemoveAll(k.path(accountID, dataName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return files.RemoveDir(k.path(accountID))
+	if err := files.RemoveDir(k.path(accountID)); err != nil {
+		return err
+	}
+	return k.cfg.Anchors.Delete(accountID)
 }
 
 // Protect puts the account under another key, or lets another identity use the key. The new key is
@@ -213,6 +219,30 @@ func (k *Keeper) Protect(ctx context.Context, accountID string, p Protection) er
 	return a.protect(ctx, p)
 }
 
+// Rotation says which keys of an account are made anew.
+type Rotation struct {
+	AccountKey bool // a new AK wraps the data keys; the key in the vault wraps it
+	DataKeys   bool // a new data key seals new files; old files are re-encrypted in the background
+}
+
+// RotateKeys gives an account new keys. It touches no file but the keyring; see [Progress] for what
+// follows a change of the data key. On error the account is as before.
+func (k *Keeper) RotateKeys(ctx context.Context, accountID string, r Rotation) error {
+	a, giveBack, err := k.turnOf(ctx, accountID)
+	if err != nil {
+		return err
+	}
+	defer giveBack()
+	if err := a.settle(ctx); err != nil {
+		return err
+	}
+	ring, _, err := a.read()
+	if err != nil {
+		return errQuarantined(err)
+	}
+	return a.change(ctx, ring.protection, r)
+}
+
 // settle waits until a draining account is locked.
 func (a *account) settle(ctx context.Context) error {
 	a.mu.Lock()
@@ -229,8 +259,17 @@ func (a *account) settle(ctx context.Context) error {
 	}
 }
 
+// protect puts the account under p. Who leaves the platform's key gets new keys.
 func (a *account) protect(ctx context.Context, p Protection) error {
-	ring, raw, err := a.read()
+	a.mu.Lock()
+	leaves := a.ring != nil && !a.ring.protection.CustomerManaged()
+	a.mu.Unlock()
+	return a.change(ctx, p, Rotation{AccountKey: leaves, DataKeys: leaves})
+}
+
+// change makes a keyring under p with the keys that r asks for, proves it and puts it in force.
+func (a *account) change(ctx context.Context, p Protection, r Rotation) error {
+	ring, raw, err := a.readTrusted()
 	if err != nil || a.status().State == StateQuarantined {
 		return errQuarantined(err)
 	}
@@ -239,7 +278,7 @@ func (a *account) protect(ctx context.Context, p Protection) error {
 		return asRefusal(err)
 	}
 	defer ak.Wipe()
-	next, nextKey, err := a.successor(ctx, ring, ak, p)
+	next, nextKey, err := a.successor(ctx, ring, ak, p, r)
 	if err != nil {
 		return asConfigError(err)
 	}
@@ -250,6 +289,7 @@ func (a *account) protect(ctx context.Context, p Protection) error {
 	if err := a.k.cfg.Files.Scrub(a.k.path(a.id, previousName)); err != nil {
 		a.k.cfg.Log.Error("previous keyring not removed; the next start tries again", "account", a.id, "error", err)
 	}
+	a.k.lookAround()
 	return a.resume(ctx, nextKey)
 }
 
@@ -266,16 +306,12 @@ func (a *account) presentKey(ctx context.Context, ring *keyring, raw []byte, p P
 }
 
 // successor builds the keyring under the protection p, and returns it with its AK.
-func (a *account) successor(ctx context.Context, ring *keyring, ak *secret.Bytes, p Protection) (*keyring, *secret.Bytes, error) {
+func (a *account) successor(ctx context.Context, ring *keyring, ak *secret.Bytes, p Protection, r Rotation) (*keyring, *secret.Bytes, error) {
 	next, nextKey := ring.next(), ak.Clone()
 	next.protection = p
-	if !ring.protection.CustomerManaged() {
+	if err := a.rekeyed(next, ak, &nextKey, r); err != nil {
 		nextKey.Wipe()
-		nextKey = secret.Random(keySize)
-		if err := next.rekey(ak.Reveal(), nextKey.Reveal(), a.k.cfg.Now().Unix()); err != nil {
-			nextKey.Wipe()
-			return nil, nil, err
-		}
+		return nil, nil, err
 	}
 	if err := a.k.wrapInto(ctx, next, nextKey); err != nil {
 		nextKey.Wipe()
@@ -284,11 +320,29 @@ func (a *account) successor(ctx context.Context, ring *keyring, ak *secret.Bytes
 	return next, nextKey, nil
 }
 
-// rekey moves every DK from the AK old to the AK fresh, retires them and adds a new current one.
-func (r *keyring) rekey(old, fresh []byte, now int64) error {
-	if len(r.dataKeys) >= maxDataKeys {
+// rekeyed makes the keys of next that r asks for: a new AK in place of *key, a new data key.
+func (a *account) rekeyed(next *keyring, ak *secret.Bytes, key **secret.Bytes, r Rotation) error {
+	now := a.k.cfg.Now().Unix()
+	if r.AccountKey {
+		(*key).Wipe()
+		*key = secret.Random(keySize)
+		if err := next.rekey(ak.Reveal(), (*key).Reveal(), now); err != nil {
+			return err
+		}
+	}
+	if !r.DataKeys {
+		return nil
+	}
+	if len(next.dataKeys) >= maxDataKeys {
 		return fault.New(fault.Conflict, "TooManyDataKeys", "The account has too many data keys.")
 	}
+	next.retire()
+	next.dataKeys = append(next.dataKeys, newDataKey((*key).Reveal(), a.id, now))
+	return nil
+}
+
+// rekey moves every DK from the AK old to the AK fresh.
+func (r *keyring) rekey(old, fresh []byte, now int64) error {
 	for i := range r.dataKeys {
 		d := &r.dataKeys[i]
 		plain, err := openKey(old, d.sealed[:], purposeDataKey, r.account, d.id[:])
@@ -298,9 +352,7 @@ func (r *keyring) rekey(old, fresh []byte, now int64) error {
 		d.sealed = sealKey(fresh, plain, purposeDataKey, r.account, d.id[:])
 		clear(plain)
 	}
-	r.retire()
 	r.created = now
-	r.dataKeys = append(r.dataKeys, newDataKey(fresh, r.account, now))
 	return nil
 }
 

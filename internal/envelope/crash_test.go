@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // TestCrashes kills the disk at every change of a keyring that create, rotate, protect and delete make,
@@ -24,10 +25,15 @@ func TestCrashes(t *testing.T) {
 		{"rotate", &protectedA, func(w *world) error { w.kek.addVersion(uriA, version2); w.hint(); return nil }, true},
 		{"protect", &protectedA, func(w *world) error { return w.k.Protect(ctx, "a", b) }, true},
 		{"leave the platform's key", &Protection{}, func(w *world) error { return w.k.Protect(ctx, "a", b) }, true},
+		{"another identity", &protectedA, func(w *world) error { return w.k.Protect(ctx, "a", Protection{KeyURI: uriA, Identity: "id2"}) }, true},
+		{"new account key", &protectedA, func(w *world) error { return w.rotate(Rotation{AccountKey: true}) }, true},
+		{"new data key", &protectedA, func(w *world) error { return w.rotate(Rotation{DataKeys: true}) }, true},
+		{"new keys", &Protection{}, func(w *world) error { return w.rotate(Rotation{AccountKey: true, DataKeys: true}) }, true},
 		{"delete", &protectedA, func(w *world) error { return w.k.Delete(ctx, "a") }, false},
 	}
 	for _, row := range rows {
-		for n := 1; n < 12; n++ {
+		for n, more := 1, true; more; n++ {
+			more = false
 			for _, after := range []bool{false, true} {
 				synctest.Test(t, func(t *testing.T) {
 					w := newWorld(t)
@@ -37,7 +43,9 @@ func TestCrashes(t *testing.T) {
 					}
 					w.files.dieAt(n, after)
 					_ = row.do(w)
+					synctest.Wait() // the re-encryption has its changes too
 					died := w.files.dead
+					more = more || died
 					w.files.revive()
 					w.restart()
 					w.survives(row.name, n, after, row.exists, died)
@@ -47,12 +55,19 @@ func TestCrashes(t *testing.T) {
 	}
 }
 
+// rotate renews keys and waits for what follows.
+func (w *world) rotate(r Rotation) error {
+	err := w.k.RotateKeys(context.Background(), "a", r)
+	synctest.Wait()
+	return err
+}
+
 // TestDiskFailsOnce: one change of a keyring fails and the disk lives on. The operation says whether it
 // took effect, the account serves all the while, and a restart finds the same.
 func TestDiskFailsOnce(t *testing.T) {
 	b := Protection{KeyURI: uriB, Identity: "id1"}
 	for _, from := range []Protection{protectedA, {}} {
-		for n := 1; n < 6; n++ {
+		for n := 1; n < 16; n++ {
 			for _, after := range []bool{false, true} {
 				synctest.Test(t, func(t *testing.T) {
 					w := newWorld(t)
@@ -97,12 +112,20 @@ func (w *world) survives(name string, n int, after, exists, died bool) {
 	if err != nil {
 		w.t.Fatalf("%s (died %v): Acquire = %v", where, died, err)
 	}
-	defer release()
-	if v, err := db.Get([]byte("k")); err != nil || string(v) != "v" {
+	v, err := db.Get([]byte("k"))
+	release()
+	if err != nil || string(v) != "v" {
 		w.t.Fatalf("%s: Get = %q, %v", where, v, err)
 	}
-	if s, _ := w.k.Status("a"); s.Protection.KeyURI == uriB && w.files.files["accounts/a/keyring.previous"] != nil {
-		w.t.Errorf("%s: the keyring of the former key is still there", where)
+	time.Sleep(2 * maxRetry) // whatever is left of a re-encryption ends
+	synctest.Wait()
+	if previous := w.files.files["accounts/a/keyring.previous"]; previous != nil {
+		if old, err := decodeKeyring(*previous); err != nil || !w.keyring("a").succeeds(old) {
+			w.t.Errorf("%s: a keyring with keys that are gone is still there (%v)", where, err)
+		}
+	}
+	if s, _ := w.k.Status("a"); s.DataKeys != 1 || s.Reencryption.Active {
+		w.t.Errorf("%s: %d data keys, %+v", where, s.DataKeys, s.Reencryption)
 	}
 }
 

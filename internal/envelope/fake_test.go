@@ -270,13 +270,16 @@ func (m *memFiles) dieAt(n int, after bool) {
 	m.left, m.after = n, after
 }
 
-// memAnchors is Anchors in memory.
+// memAnchors is Anchors in memory, on a disk that may die.
 type memAnchors struct {
-	mu  sync.Mutex
-	all map[string]Anchor
+	disk *memFiles
+	mu   sync.Mutex
+	all  map[string]Anchor
 }
 
-func newMemAnchors() *memAnchors { return &memAnchors{all: map[string]Anchor{}} }
+func newMemAnchors(disk *memFiles) *memAnchors {
+	return &memAnchors{disk: disk, all: map[string]Anchor{}}
+}
 
 func (m *memAnchors) Load(id string) (Anchor, bool, error) {
 	m.mu.Lock()
@@ -286,17 +289,19 @@ func (m *memAnchors) Load(id string) (Anchor, bool, error) {
 }
 
 func (m *memAnchors) Save(id string, a Anchor) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.all[id] = a
-	return nil
+	return m.disk.change(func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.all[id] = a
+	})
 }
 
 func (m *memAnchors) Delete(id string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.all, id)
-	return nil
+	return m.disk.change(func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.all, id)
+	})
 }
 
 // auditLog remembers the operations.
@@ -341,7 +346,8 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, kek: newFakeKEK(), files: newMemFiles(), fs: vfs.NewMem(), audit: &auditLog{}, anchors: newMemAnchors(), root: make([]byte, 32)}
+	w := &world{t: t, kek: newFakeKEK(), files: newMemFiles(), fs: vfs.NewCrashableMem(), audit: &auditLog{}, root: make([]byte, 32)}
+	w.anchors = newMemAnchors(w.files)
 	w.start()
 	t.Cleanup(w.stop)
 	return w

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/latchkey-db/latchkey/internal/fault"
+	"github.com/latchkey-db/latchkey/internal/sealfs"
 	"github.com/latchkey-db/latchkey/internal/secret"
 	"github.com/latchkey-db/latchkey/internal/store"
 	"github.com/latchkey-db/latchkey/internal/supervise"
@@ -34,6 +35,7 @@ type Keeper struct {
 	root   *secret.Bytes
 	loops  *supervise.Group // one loop per account
 	drains *supervise.Group // what waits for the last holders
+	work   chan struct{}    // capacity 1: the re-encryption should look around
 
 	mu       sync.RWMutex
 	stopping bool
@@ -46,6 +48,9 @@ func Open(cfg Config) (*Keeper, error) {
 	if cfg.RootKey == nil || cfg.RootKey.Len() != keySize {
 		return nil, fmt.Errorf("envelope: the root key must have %d bytes", keySize)
 	}
+	if cfg.Anchors == nil || cfg.KEK == nil || cfg.Audit == nil || cfg.FS == nil {
+		return nil, errors.New("envelope: FS, KEK, Anchors and Audit are required")
+	}
 	cfg = cfg.withDefaults()
 	if err := cfg.Files.MakeDir(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("envelope: %w", err)
@@ -56,7 +61,7 @@ func Open(cfg Config) (*Keeper, error) {
 	}
 	k := &Keeper{
 		cfg: cfg, root: cfg.RootKey.Clone(), accounts: map[string]*account{},
-		loops: supervise.New(), drains: supervise.New(),
+		loops: supervise.New(), drains: supervise.New(), work: make(chan struct{}, 1),
 	}
 	for _, name := range names {
 		if err := k.load(name); err != nil {
@@ -64,7 +69,7 @@ func Open(cfg Config) (*Keeper, error) {
 			return nil, err
 		}
 	}
-	return k, nil
+	return k, k.loops.Go("envelope re-encryption", k.reencryption)
 }
 
 // load registers the account in the directory name. A directory without a keyring is what a crash in
@@ -81,11 +86,20 @@ func (k *Keeper) load(name string) error {
 	case errors.Is(err, errKeyring):
 		a.state, a.damage = StateQuarantined, err
 		k.cfg.Log.Error("keyring does not verify; account quarantined", "account", name)
+		if err := a.loadAnchor([sha256.Size]byte{}); err != nil {
+			return err
+		}
 	case err != nil:
 		return fmt.Errorf("envelope: keyring of %s: %w", name, err)
 	default:
 		a.ring, a.print = ring, sha256.Sum256(raw)
-		if err := a.scrubForeignCopy(ring); err != nil {
+		if err := a.loadAnchor(a.print); err != nil {
+			return err
+		}
+		if err := a.checkKeyring(raw); err != nil {
+			a.state, a.damage = StateQuarantined, err
+			k.cfg.Log.Error("keyring is not the one that was left; account quarantined", "account", name)
+		} else if err := a.scrubForeignCopy(ring); err != nil {
 			return fmt.Errorf("envelope: old keyring of %s: %w", name, err)
 		}
 	}
@@ -214,15 +228,30 @@ func (a *account) stop(ctx context.Context) error {
 	}
 }
 
-// openStore opens the engine over a file system that is sealed under keys.
-func (k *Keeper) openStore(a *account, keys *keySet) (*store.Store, error) {
+// openStore opens the engine over a file system that is sealed under keys, if the files are the ones
+// that were left.
+func (k *Keeper) openStore(a *account, keys *keySet) (*store.Store, *sealfs.FS, error) {
 	sealed, err := k.seal(a.id, keys)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return store.Open(k.path(a.id, dataName), store.Options{
+	dir := k.path(a.id, dataName)
+	if err := a.checkStore(sealed); err != nil {
+		return nil, nil, err
+	}
+	if err := sealed.CleanReseal(dir); err != nil {
+		return nil, nil, err
+	}
+	db, err := store.Open(dir, store.Options{
 		FS: sealed, CacheBytes: k.cfg.CacheBytes, Logger: k.cfg.Log, OnPoison: a.poisoned,
 	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := a.rememberStore(sealed); err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	return db, sealed, nil
 }
 
 // badAccountName refuses ids that cannot name a directory.

@@ -7,7 +7,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
+	"github.com/latchkey-db/latchkey/internal/sealfs"
 	"github.com/latchkey-db/latchkey/internal/uri"
 )
 
@@ -78,6 +80,24 @@ func (r *keyring) retire() {
 	for i := range r.dataKeys {
 		r.dataKeys[i].state = dataKeyRetired
 	}
+}
+
+// hasRetired reports whether there are data keys that only open old files.
+func (r *keyring) hasRetired() bool { return len(r.dataKeys) > 1 }
+
+// dropRetired removes the retired data keys.
+func (r *keyring) dropRetired() {
+	r.dataKeys = slices.DeleteFunc(r.dataKeys, func(d wrappedDataKey) bool { return d.state == dataKeyRetired })
+}
+
+// currentID is the id of the data key that seals new files.
+func (r *keyring) currentID() sealfs.KeyID {
+	for _, d := range r.dataKeys {
+		if d.state == dataKeyCurrent {
+			return d.id
+		}
+	}
+	return sealfs.KeyID{} // impossible: see sound
 }
 
 // next returns a copy of r with the following counter, to be changed and written.

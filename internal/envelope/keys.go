@@ -123,8 +123,8 @@ func (s *keySet) load(r *keyring) error {
 	return nil
 }
 
-// adopt takes over the keys of fresh, which must hold every key of s; a wiped set stays wiped. fresh
-// is spent.
+// adopt takes over the keys of fresh, which must hold every key that an open file names; a wiped set
+// stays wiped. fresh is spent.
 func (s *keySet) adopt(fresh *keySet) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,10 +134,10 @@ func (s *keySet) adopt(fresh *keySet) {
 	}
 	s.ak.Wipe()
 	s.ak = fresh.ak
-	for id, k := range fresh.dataKeys {
-		s.dataKeys[id].Wipe()
-		s.dataKeys[id] = k
+	for _, k := range s.dataKeys {
+		k.Wipe()
 	}
+	s.dataKeys = fresh.dataKeys
 	s.current = fresh.current
 }
 

@@ -20,6 +20,9 @@ const (
 	opRestored   = "AccountRestored"
 	opKeyRotated = "AccountKeyRotated"
 	opGrace      = "GraceStarted"
+	opAccepted   = "AccountAccepted"
+	opReencrypt  = "AccountReencryptionStarted"
+	opReencrypts = "AccountReencryptionFinished"
 )
 
 // probe is one exchange with the vault and its consequence. The turn is held.
@@ -100,7 +103,7 @@ func (a *account) unseal(ctx context.Context, open bool) error {
 		a.enter(StateOpening)
 	}
 	a.mu.Unlock()
-	ring, raw, err := a.read()
+	ring, raw, err := a.readTrusted()
 	if err != nil {
 		return err
 	}
@@ -123,11 +126,14 @@ func (a *account) unseal(ctx context.Context, open bool) error {
 // start opens the store with the proven AK. It reads the keyring again, because prove may have
 // replaced it.
 func (a *account) start(ctx context.Context, ak *secret.Bytes) error {
-	ring, raw, err := a.read()
+	ring, raw, err := a.readTrusted()
 	if err != nil {
 		return err
 	}
 	if err := verifyKeyring(raw, ak.Reveal(), a.id); err != nil {
+		return err
+	}
+	if err := a.settleKeyring(raw); err != nil {
 		return err
 	}
 	restored := a.beginOpening()
@@ -142,7 +148,12 @@ func (a *account) start(ctx context.Context, ak *secret.Bytes) error {
 	if err != nil {
 		return err
 	}
-	db, err := a.k.openStore(a, keys)
+	return a.serve(ring, keys)
+}
+
+// serve opens the store with its keys, which it owns from now on.
+func (a *account) serve(ring *keyring, keys *keySet) error {
+	db, sealed, err := a.k.openStore(a, keys)
 	if err != nil {
 		keys.wipe()
 		if passing(err) {
@@ -150,10 +161,13 @@ func (a *account) start(ctx context.Context, ak *secret.Bytes) error {
 		}
 		return &damaged{err}
 	}
-	if !a.install(ring, keys, db) {
+	if !a.install(ring, keys, db, sealed) {
 		err := errors.Join(db.Err(), db.Close())
 		keys.wipe()
 		return &damaged{err}
+	}
+	if ring.hasRetired() {
+		a.k.lookAround()
 	}
 	return nil
 }
@@ -193,7 +207,7 @@ func (a *account) conclude(ctx context.Context, err error) {
 		a.confirmed(ctx)
 	case errors.As(err, &f):
 		a.refused(ctx, f)
-	case errors.Is(err, errKeyring) || errors.As(err, &d):
+	case errors.Is(err, errKeyring) || errors.Is(err, errReplaced) || errors.As(err, &d):
 		a.k.cfg.Log.Error("account quarantined", "account", a.id, "error", err)
 		a.drain(StateQuarantined, nil, err)
 	default:
@@ -300,6 +314,15 @@ func (a *account) read() (*keyring, []byte, error) {
 		return nil, nil, errKeyring
 	}
 	return ring, raw, nil
+}
+
+// readTrusted is read for who goes on to use the keyring: it must be the one that was left.
+func (a *account) readTrusted() (*keyring, []byte, error) {
+	ring, raw, err := a.read()
+	if err == nil {
+		err = a.checkKeyring(raw)
+	}
+	return ring, raw, err
 }
 
 // unwrap obtains the AK of a keyring and authenticates the keyring with it.

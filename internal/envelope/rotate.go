@@ -66,10 +66,13 @@ func (a *account) replace(ctx context.Context, next *keyring, ak *secret.Bytes) 
 	if err != nil {
 		return err
 	}
+	raw := next.encode(ak.Reveal())
+	if err := a.expectKeyring(old, raw); err != nil {
+		return err
+	}
 	if err := files.Retain(name, a.k.path(a.id, previousName)); err != nil {
 		return err
 	}
-	raw := next.encode(ak.Reveal())
 	err = files.Replace(name, raw)
 	if err == nil {
 		err = a.verifyFile(ctx, raw, ak)
@@ -78,6 +81,9 @@ func (a *account) replace(ctx context.Context, next *keyring, ak *secret.Bytes) 
 		return errors.Join(err, files.Replace(name, old))
 	}
 	a.adoptRing(next, raw)
+	if err := a.settleKeyring(raw); err != nil { // the anchor accepts both until the next change
+		a.k.cfg.Log.Error("anchor of a new keyring is not settled", "account", a.id, "error", err)
+	}
 	return nil
 }
 
@@ -103,8 +109,8 @@ func (a *account) verifyFile(ctx context.Context, raw []byte, ak *secret.Bytes) 
 	return verifyKeyring(back, ak.Reveal(), a.id)
 }
 
-// scrubForeignCopy destroys a previous keyring that another protection than the present one wraps: a
-// crash came between the change of the protection and its last step.
+// scrubForeignCopy destroys a previous keyring that opens what the present one does not: a crash came
+// between the change and its last step.
 func (a *account) scrubForeignCopy(ring *keyring) error {
 	name := a.k.path(a.id, previousName)
 	raw, err := a.k.cfg.Files.Read(name)
@@ -114,8 +120,25 @@ func (a *account) scrubForeignCopy(ring *keyring) error {
 	if err != nil {
 		return err
 	}
-	if old, err := decodeKeyring(raw); err == nil && old.protection == ring.protection {
+	if old, err := decodeKeyring(raw); err == nil && ring.succeeds(old) {
 		return nil
 	}
 	return a.k.cfg.Files.Scrub(name)
+}
+
+// succeeds reports whether r has every key that old has, under the same protection.
+func (r *keyring) succeeds(old *keyring) bool {
+	if old.protection != r.protection || old.check != r.check {
+		return false
+	}
+	have := map[[16]byte]bool{}
+	for _, d := range r.dataKeys {
+		have[d.id] = true
+	}
+	for _, d := range old.dataKeys {
+		if !have[d.id] {
+			return false
+		}
+	}
+	return true
 }

@@ -1,8 +1,6 @@
 package envelope
 
 import (
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"github.com/latchkey-db/latchkey/internal/sealfs"
 )
 
@@ -22,6 +20,6 @@ func (s sealKeys) Current() (sealfs.KeyID, []byte, error) {
 func (s sealKeys) Key(id sealfs.KeyID) ([]byte, error) { return s.set.key(id) }
 
 // seal returns the file system of the account's store: files of another account do not open in it.
-func (k *Keeper) seal(accountID string, keys *keySet) (vfs.FS, error) {
+func (k *Keeper) seal(accountID string, keys *keySet) (*sealfs.FS, error) {
 	return sealfs.New(k.cfg.FS, sealfs.Options{Keys: sealKeys{keys}, StoreID: accountID})
 }

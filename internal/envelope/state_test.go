@@ -112,7 +112,7 @@ func TestTransitions(t *testing.T) {
 		{"opening, keyring damaged", func(w *world) {
 			w.restart()
 			(*w.files.files["accounts/a/keyring"])[300] ^= 1
-			if _, _, err := w.k.Acquire(context.Background(), "a"); !fault.Is(err, "AccountQuarantined") {
+			if _, _, err := w.k.Acquire(context.Background(), "a"); !fault.Is(err, "AccountFilesReplaced") {
 				w.t.Fatalf("Acquire = %v", err)
 			}
 		}, StateQuarantined, ""},

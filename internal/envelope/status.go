@@ -31,6 +31,8 @@ const (
 	vaultNotFound      = 4017
 	disabledOrExpired  = 4018
 	reasonQuarantined  = "AccountQuarantined"
+	reasonReplaced     = "AccountFilesReplaced"
+	messageReplaced    = "The account's files are not the ones that were left here: they are damaged, older or foreign. It is out of service until an operator has put the right ones back, or accepts these."
 	messageQuarantined = "The account failed an integrity check and is out of service until an operator has repaired it."
 )
 
@@ -102,8 +104,17 @@ func (f *failure) fault() error {
 	return fault.New(fault.KeyDenied, strconv.Itoa(f.substatus), "%s", revokedText(f.substatus)).Because(f.err)
 }
 
+// quarantineReason says why an account is quarantined.
+func quarantineReason(damage error) (reason, message string) {
+	if errors.Is(damage, errReplaced) {
+		return reasonReplaced, messageReplaced
+	}
+	return reasonQuarantined, messageQuarantined
+}
+
 func errQuarantined(err error) error {
-	return fault.New(fault.Unavailable, reasonQuarantined, messageQuarantined).Because(err)
+	reason, message := quarantineReason(err)
+	return fault.New(fault.Unavailable, reason, "%s", message).Because(err)
 }
 
 func errUnknown() error {
