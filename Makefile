@@ -8,7 +8,7 @@ VENV_STAMP := .venv/azure-cli-$(AZURE_CLI)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check bench venv clean
+.PHONY: help build demo test torture check bench venv clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,14 @@ demo: build ## Show the whole product in a minute; uses the Azure CLI when there
 test: check venv ## Check, then run all tests with the race detector
 	go test -race $$(go list ./... | grep -v '/test$$')
 	go test -race -count=1 ./test  # builds the binary itself, which the test cache does not see
+
+torture: ## The long forms of the tests (bit by bit, crash by crash), then each fuzz target for a minute; takes hours
+	LATCHKEY_TORTURE=1 go test -timeout 2h ./internal/...
+	@set -e; for pkg in $$(go list ./internal/...); do \
+	  for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+	    echo "$$target of $$pkg"; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime 60s -fuzzminimizetime 10x $$pkg; \
+	  done; done
 
 check: ## Formatting, go vet, staticcheck, go.mod
 	@files=$$(find . -name '*.go' -not -path './.venv/*' -not -path '*/node_modules/*' | xargs gofmt -l); \

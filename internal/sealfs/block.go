@@ -68,7 +68,9 @@ type blockWriter struct {
 	*sealed
 	pending []byte // plaintext of the block being filled
 	out     []byte // sealed blocks not yet written
-	index   int64  // of the pending block
+	aad     [blockAADSize]byte
+	nonce   [nonceSize]byte
+	index   int64 // of the pending block
 	size    int64
 	err     error // sticky
 	closed  bool
@@ -89,29 +91,44 @@ func (f *blockWriter) Write(p []byte) (int, error) {
 		return 0, errClosed
 	}
 	written := 0
-	for len(p) > 0 && f.err == nil {
-		if len(f.pending) == cap(f.pending) {
-			f.sealPending(false)
-			continue
-		}
-		n := min(len(p), cap(f.pending)-len(f.pending))
-		f.pending = append(f.pending, p[:n]...)
-		p, written = p[n:], written+n
+	for written < len(p) && f.err == nil {
+		written += f.take(p[written:])
 	}
 	f.size += int64(written)
 	return written, f.err
 }
 
-func (f *blockWriter) sealPending(final bool) {
-	if f.index >= maxBlocks {
+// take accepts a beginning of p. A whole block that is not the last of what is known is sealed as it
+// is; the rest waits for the end of its block.
+func (f *blockWriter) take(p []byte) int {
+	block := cap(f.pending)
+	if len(f.pending) == block {
+		f.sealBlock(f.pending, false)
+		f.pending = f.pending[:0]
+	}
+	if len(f.pending) == 0 && len(p) > block && f.err == nil {
+		f.sealBlock(p[:block], false)
+		return block
+	}
+	n := min(len(p), block-len(f.pending))
+	f.pending = append(f.pending, p[:n]...)
+	return n
+}
+
+func (f *blockWriter) sealBlock(plain []byte, final bool) {
+	switch {
+	case f.err != nil:
+		return
+	case f.index >= maxBlocks:
 		f.err = ErrTooLong
 		return
+	case f.out == nil && !final:
+		f.out = make([]byte, 0, outSize+cap(f.pending)+tagSize)
 	}
-	nonce := blockNonce(f.index)
-	f.sealing(nonce)
-	aad := f.appendBlockAAD(make([]byte, 0, blockAADSize), f.index, final)
-	f.out = f.key.aead.Seal(f.out, nonce[:], f.pending, aad)
-	f.pending = f.pending[:0]
+	f.nonce = blockNonce(f.index)
+	f.sealing(f.nonce)
+	aad := f.appendBlockAAD(f.aad[:0], f.index, final)
+	f.out = f.key.aead.Seal(f.out, f.nonce[:], plain, aad)
 	f.index++
 	if final || len(f.out) >= outSize {
 		f.flush()
@@ -150,7 +167,7 @@ func (f *blockWriter) Close() error {
 	}
 	f.closed = true
 	if f.err == nil {
-		f.sealPending(true)
+		f.sealBlock(f.pending, true)
 	}
 	if f.err == nil {
 		f.err = f.base.Sync()
@@ -320,6 +337,16 @@ func (f *blockReader) openBlock(b *scratch, raw, dst []byte, index int64) ([]byt
 
 // Read implements [vfs.File].
 func (f *blockReader) Read(p []byte) (int, error) { return f.read(f, p) }
+
+// Prefetch passes the hint on, for the sealed bytes.
+func (f *blockReader) Prefetch(off, length int64) error {
+	if off < 0 || length <= 0 || off >= f.size {
+		return nil
+	}
+	last := off + min(length, f.size-off) - 1
+	from := f.offset(off / f.blockSize)
+	return f.base.Prefetch(from, f.offset(last/f.blockSize+1)-from)
+}
 
 // Stat implements [vfs.File].
 func (f *blockReader) Stat() (vfs.FileInfo, error) { return statAs(f.base, f.size) }

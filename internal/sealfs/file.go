@@ -24,8 +24,8 @@ func statAs(base vfs.File, size int64) (vfs.FileInfo, error) {
 	return sizedInfo{info, size}, nil
 }
 
-// common holds the methods that do nothing on a sealed file, whatever its class: hints about
-// logical offsets would be wrong for the base file.
+// common holds the methods that do nothing on a sealed file, as hints about logical offsets would be
+// wrong for the base file.
 type common struct{}
 
 func (common) WriteAt([]byte, int64) (int, error) { return 0, ErrUnsupported }

@@ -159,6 +159,45 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// hinted remembers the last Prefetch of the base.
+type hinted struct {
+	vfs.FS
+	from, length int64
+}
+
+type hintedFile struct {
+	vfs.File
+	fs *hinted
+}
+
+func (h *hinted) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	f, err := h.FS.Open(name, opts...)
+	return hintedFile{f, h}, err
+}
+
+func (f hintedFile) Prefetch(from, length int64) error {
+	f.fs.from, f.fs.length = from, length
+	return nil
+}
+
+// TestPrefetch: a hint covers the sealed blocks of the range, and nothing outside the file.
+func TestPrefetch(t *testing.T) {
+	const stride = 4096 + 16
+	base := &hinted{FS: vfs.NewMem()}
+	fs := seal(t, base, nil)
+	write(t, fs, "000001.sst", pattern(10_000))
+	f := open(t, fs, "000001.sst")
+	for _, c := range []struct{ off, length, from, n int64 }{
+		{0, 1, 96, stride}, {0, 4096, 96, stride}, {4095, 2, 96, 2 * stride}, {4096, 1, 96 + stride, stride},
+		{9999, 1 << 62, 96 + 2*stride, stride}, {0, 10_000, 96, 3 * stride}, {10_000, 5, 0, 0}, {-1, 5, 0, 0}, {3, 0, 0, 0},
+	} {
+		base.from, base.length = 0, 0
+		if err := f.Prefetch(c.off, c.length); err != nil || base.from != c.from || base.length != c.n {
+			t.Errorf("Prefetch(%d, %d): %d, %d, %v; want %d, %d", c.off, c.length, base.from, base.length, err, c.from, c.n)
+		}
+	}
+}
+
 func TestNewRefusesBadOptions(t *testing.T) {
 	for i, o := range []sealfs.Options{
 		{StoreID: "a"}, {Keys: keys()}, {Keys: keys(), StoreID: string(make([]byte, 256))},
