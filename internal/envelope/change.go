@@ -373,8 +373,9 @@ func (a *account) commit(ctx context.Context, next *keyring, ak *secret.Bytes) e
 		fresh.wipe()
 		return nil
 	}
+	renewed := keys.currentID() != fresh.currentID()
 	keys.adopt(fresh)
-	if serving {
+	if serving && renewed {
 		if err := db.Flush(); err != nil { // ends the log and the memtable under the old DK
 			a.k.cfg.Log.Error("store not flushed after a change of key", "account", a.id, "error", err)
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/latchkey-db/latchkey/internal/audit"
 	"github.com/latchkey-db/latchkey/internal/secret"
@@ -342,6 +343,8 @@ type world struct {
 	anchors *memAnchors
 	root    []byte
 	locked  []string
+	rate    int    // of the re-encryption; 0 for the default
+	onSync  func() // called before each sync of the data
 	mu      sync.Mutex
 }
 
@@ -356,7 +359,12 @@ func newWorld(t *testing.T) *world {
 func (w *world) start() {
 	w.t.Helper()
 	k, err := Open(Config{
-		Dir: "accounts", FS: w.fs, Files: w.files, KEK: w.kek, RootKey: secret.From(append([]byte(nil), w.root...)),
+		Dir: "accounts", Files: w.files, ReencryptRate: w.rate,
+		FS: errorfs.Wrap(w.fs, syncs(func() {
+			if w.onSync != nil {
+				w.onSync()
+			}
+		})), KEK: w.kek, RootKey: secret.From(append([]byte(nil), w.root...)),
 		Grace: 10 * time.Minute, Audit: w.audit, OnLock: w.onLock, Anchors: w.anchors,
 	})
 	if err != nil {
