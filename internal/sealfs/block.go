@@ -142,22 +142,19 @@ func (f *blockWriter) flush() {
 	f.out = f.out[:0]
 }
 
-// Sync makes every full block durable. The tail becomes durable at Close.
-func (f *blockWriter) Sync() error { return f.sync(f.base.Sync) }
-
-// SyncData is as Sync.
-func (f *blockWriter) SyncData() error { return f.sync(f.base.SyncData) }
-
-func (f *blockWriter) sync(base func() error) error {
+// Sync hands every full block to the base and leaves the rest to Close. It makes nothing durable:
+// without its last block, which only Close can seal, the file could not be opened after a crash
+// anyway, and the engine closes a table right after it synced it.
+func (f *blockWriter) Sync() error {
 	if f.closed {
 		return errClosed
 	}
 	f.flush()
-	if f.err == nil {
-		f.err = base()
-	}
 	return f.err
 }
+
+// SyncData is as Sync.
+func (f *blockWriter) SyncData() error { return f.Sync() }
 
 // Close seals the last block and makes the file durable. If it fails the file is incomplete and
 // cannot be opened.
@@ -170,7 +167,7 @@ func (f *blockWriter) Close() error {
 		f.sealBlock(f.pending, true)
 	}
 	if f.err == nil {
-		f.err = f.base.Sync()
+		f.err = f.base.SyncData()
 	}
 	clear(f.pending[:cap(f.pending)])
 	defer f.written()

@@ -13,9 +13,9 @@
 //
 // Block files (tables, blobs, options, everything that is not a log) are sealed in blocks that can
 // be read in any order. The nonce is the block's index: each index is sealed exactly once, because
-// full blocks never change and the last one is sealed at Close. Sync before Close makes the full
-// blocks durable and leaves the tail in memory; who needs the whole file must Close it and look at
-// the error. A block file that was not closed cannot be opened.
+// full blocks never change and the last one is sealed at Close. A block file that was not closed
+// cannot be opened, so Sync before Close promises nothing and costs nothing: Close makes the file
+// durable, and who needs the file must look at its error.
 //
 // Record files (logs: *.log, MANIFEST-*, *.rlog) are sealed write by write, each with a random nonce
 // and chained to the one before. They can be read while they grow and after a crash. A record that
