@@ -76,13 +76,12 @@ func (o Options) config() config.Config {
 		}
 		return s
 	}
-	c := config.Config{
-		DataDir: o.DataDir, Emulator: o.Emulator, LogFormat: config.FormatText,
-		Listen:         or(o.Listen, "127.0.0.1:0"),
-		ProxyListen:    or(o.ProxyListen, "127.0.0.1:0"),
-		EmulatorListen: or(o.EmulatorListen, "127.0.0.1:0"),
-		KeyGrace:       max(o.KeyGrace, 0), KeyCheckInterval: o.KeyCheckInterval,
-	}
+	c := config.Default(func(string) string { return "" })
+	c.DataDir, c.Emulator = o.DataDir, o.Emulator
+	c.Listen = or(o.Listen, "127.0.0.1:0")
+	c.ProxyListen = or(o.ProxyListen, "127.0.0.1:0")
+	c.EmulatorListen = or(o.EmulatorListen, "127.0.0.1:0")
+	c.KeyGrace, c.KeyCheckInterval = max(o.KeyGrace, 0), o.KeyCheckInterval
 	if o.KeyGrace == 0 {
 		c.KeyGrace = time.Hour
 	}

@@ -77,6 +77,7 @@ func (s *Server) openKeeper(root *secret.Bytes) (err error) {
 	s.onStop(func(context.Context) error { transport.CloseIdleConnections(); return nil })
 	s.keeper, err = envelope.Open(envelope.Config{
 		Dir: s.dir.file(accountsDir), FS: baseFS, RootKey: key, Interval: s.cfg.KeyCheckInterval, Grace: s.cfg.KeyGrace,
+		MaxOpen: s.cfg.MaxOpenAccounts, IdleClose: s.cfg.IdleClose, CacheBytes: int64(s.cfg.CacheMiB) << 20, ReencryptRate: s.cfg.ReencryptMiB << 20,
 		Audit: s.audit, OnLock: s.forgetDocuments, Log: s.log, Anchors: anchors{store.NewTable[envelope.Anchor](s.control, "envelope/anchors")},
 		KEK: kek.New(kek.Config{
 			Transport: transport, Log: s.log,

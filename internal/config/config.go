@@ -38,6 +38,10 @@ type Config struct {
 	EmulatorListen   string        // where; always loopback, because that key is public
 	KeyCheckInterval time.Duration // how often each account's key is probed
 	KeyGrace         time.Duration // how long an account stays open while its vault is silent
+	MaxOpenAccounts  int           // how many accounts may have their store open
+	IdleClose        time.Duration // how long an unused account stays open; 0 for ever
+	CacheMiB         int           // memory of all open stores together
+	ReencryptMiB     int           // what background re-encryption may read, and write, in a second
 	LogLevel         slog.Level
 	LogFormat        string // FormatText or FormatJSON
 }
@@ -52,6 +56,10 @@ func Default(getenv func(string) string) Config {
 		EmulatorListen:   "127.0.0.1:8081",
 		KeyCheckInterval: time.Minute,
 		KeyGrace:         time.Hour,
+		MaxOpenAccounts:  256,
+		IdleClose:        15 * time.Minute,
+		CacheMiB:         256,
+		ReencryptMiB:     64,
 		LogFormat:        FormatText,
 	}
 }
@@ -83,6 +91,10 @@ func (c *Config) Bind(f *pflag.FlagSet) {
 	f.StringVar(&c.EmulatorListen, "emulator-listen", c.EmulatorListen, "`address` of that endpoint, loopback only")
 	f.DurationVar(&c.KeyCheckInterval, "key-check-interval", c.KeyCheckInterval, "how often each account's key is probed")
 	f.DurationVar(&c.KeyGrace, "key-grace", c.KeyGrace, "how long an account stays open while its vault does not answer")
+	f.IntVar(&c.MaxOpenAccounts, "max-open-accounts", c.MaxOpenAccounts, "how many accounts may have their store open; one more closes the least used")
+	f.DurationVar(&c.IdleClose, "idle-close", c.IdleClose, "close an account that was not used for so long; 0 never")
+	f.IntVar(&c.CacheMiB, "cache-mib", c.CacheMiB, "`MiB` of memory for the caches of all open accounts")
+	f.IntVar(&c.ReencryptMiB, "reencrypt-mib", c.ReencryptMiB, "`MiB` a second that background re-encryption may move")
 	f.TextVar(&c.LogLevel, "log-level", c.LogLevel, "least `level` to log: debug, info, warn or error")
 	f.StringVar(&c.LogFormat, "log-format", c.LogFormat, "`format` of log lines: text or json")
 }
@@ -136,6 +148,10 @@ func (c *Config) Validate() error {
 	add(c.DataDir != "", "data: no directory is given and there is no home directory to put it in")
 	add(c.KeyCheckInterval > 0, "key-check-interval: %v is not positive", c.KeyCheckInterval)
 	add(c.KeyGrace >= 0, "key-grace: %v is negative", c.KeyGrace)
+	add(c.MaxOpenAccounts > 0, "max-open-accounts: %d is not positive", c.MaxOpenAccounts)
+	add(c.IdleClose >= 0, "idle-close: %v is negative", c.IdleClose)
+	add(c.CacheMiB > 0, "cache-mib: %d is not positive", c.CacheMiB)
+	add(c.ReencryptMiB > 0, "reencrypt-mib: %d is not positive", c.ReencryptMiB)
 	add(c.LogFormat == FormatText || c.LogFormat == FormatJSON, "log-format: %q is neither text nor json", c.LogFormat)
 	return invalid(append(p, c.addressProblems()...))
 }

@@ -84,7 +84,7 @@ func TestValidate(t *testing.T) {
 		{"same address twice", func(c *config.Config) { c.ProxyListen = c.Listen }, []string{"is the address of listen"}},
 		{"all at once", func(c *config.Config) {
 			*c = config.Config{Listen: "x", ProxyListen: "127.0.0.1:99999", KeyGrace: -1, LogFormat: "xml"}
-		}, []string{"data:", "key-check-interval:", "key-grace:", "log-format:", "listen:", "proxy-listen:"}},
+		}, []string{"data:", "key-check-interval:", "key-grace:", "max-open-accounts:", "cache-mib:", "reencrypt-mib:", "log-format:", "listen:", "proxy-listen:"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -47,6 +47,8 @@ type account struct {
 	damage  error         // why quarantined
 	openErr error         // why the last opening failed for a cause that is not the key's
 	closing bool          // Delete or Close began
+	lastUse time.Time     // when the store was last handed out
+	drainTo State         // while draining: the state after it
 
 	lastCheck, lastSuccess, graceEnds, unknownHost time.Time
 
@@ -97,6 +99,10 @@ func (a *account) status() Status {
 		s.Protection, s.KeyVersion = a.ring.protection, a.ring.keyVersion()
 		s.AccountKeyCreated, s.DataKeys, s.KeyringCounter = time.Unix(a.ring.created, 0), len(a.ring.dataKeys), a.ring.counter
 	}
+	s.Locked = a.anchored().Locked
+	if s.State == StateDraining && a.drainTo == StateSealed {
+		s.State = StateSealed // nobody is refused
+	}
 	if a.cause != nil {
 		s.Substatus, s.Detail, s.Reason = a.cause.substatus, a.cause.detail, causes[a.cause.substatus].reason
 	}
@@ -129,9 +135,14 @@ func (a *account) tryAcquire(asked bool) (db *store.Store, release func(), err e
 		return nil, nil, errClosing(), false
 	case a.serving():
 		a.holders++
+		a.lastUse = time.Now()
 		return a.db, sync.OnceFunc(a.release), nil, false
 	case a.state == StateQuarantined:
 		return nil, nil, errQuarantined(a.damage), false
+	case a.state == StateLocked || a.state == StateDraining && a.drainTo == StateLocked:
+		return nil, nil, errLocked(), false
+	case a.state == StateDraining && a.drainTo == StateSealed:
+		return nil, nil, nil, true
 	case a.state == StateRevoked && (asked || a.k.cfg.Now().Sub(a.lastCheck) < minBackoff), a.state == StateDraining:
 		return nil, nil, a.refusal(), false
 	case a.state == StateSealed && asked && a.openErr != nil:
@@ -154,6 +165,9 @@ func (a *account) refusal() error {
 func (a *account) await(ctx context.Context) error {
 	a.mu.Lock()
 	revoked, paused := a.state == StateRevoked, a.paused
+	if a.state == StateDraining {
+		paused = a.drained
+	}
 	a.mu.Unlock()
 	if paused != nil {
 		return a.wait(ctx, paused)
@@ -177,6 +191,9 @@ func (a *account) release() {
 	if a.holders == 0 && a.idle != nil {
 		close(a.idle)
 		a.idle = nil
+	}
+	if a.holders == 0 {
+		a.k.budget.signal()
 	}
 }
 
@@ -281,7 +298,7 @@ func jitter(bound time.Duration) time.Duration {
 	return time.Duration(binary.BigEndian.Uint64(b[:]) % uint64(bound))
 }
 
-// drain refuses the account from now on. The returned channel is closed when the store is closed, the
+// drain ends the account's serving. The returned channel is closed when the store is closed, the
 // keys are wiped and the account is in the state then. An account that does not serve goes there at once.
 func (a *account) drain(then State, why *failure, damage error) <-chan struct{} {
 	a.mu.Lock()
@@ -292,32 +309,47 @@ func (a *account) drain(then State, why *failure, damage error) <-chan struct{} 
 	if damage != nil {
 		a.damage = damage
 	}
-	a.closing = a.closing || then == StateSealed
+	return a.drainLocked(then)
+}
+
+// end is drain for an account that is deleted or whose keeper is closed: it never serves again.
+func (a *account) end() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.closing = true
+	return a.drainLocked(StateSealed)
+}
+
+// drainLocked is drain; mu is held.
+func (a *account) drainLocked(then State) <-chan struct{} {
 	if a.state == StateDraining {
+		if then != StateSealed {
+			a.drainTo = then // the graver one counts
+		}
 		return a.drained
 	}
 	done := make(chan struct{})
 	if !a.serving() {
-		if then != StateSealed || a.state != StateQuarantined {
+		if then != StateSealed || a.state != StateQuarantined && a.state != StateLocked {
 			a.enter(then)
 		}
 		close(done)
 		return done
 	}
 	a.enter(StateDraining)
-	a.drained = done
+	a.drained, a.drainTo = done, then
 	idle := make(chan struct{})
 	if a.holders == 0 {
 		close(idle)
 	} else {
 		a.idle = idle
 	}
-	_ = a.k.drains.Go("envelope drain", func(context.Context) { a.finish(then, idle, done) })
+	_ = a.k.drains.Go("envelope drain", func(context.Context) { a.finish(idle, done) })
 	return done
 }
 
 // finish waits for the holders without a limit (see the package comment) and locks the account.
-func (a *account) finish(then State, idle <-chan struct{}, done chan<- struct{}) {
+func (a *account) finish(idle <-chan struct{}, done chan<- struct{}) {
 	defer close(done)
 	overdue := time.NewTimer(a.k.cfg.Drain)
 	defer overdue.Stop()
@@ -334,8 +366,9 @@ func (a *account) finish(then State, idle <-chan struct{}, done chan<- struct{})
 	a.closeStore(db)
 	keys.wipe()
 	a.mu.Lock()
-	a.enter(then)
+	a.enter(a.drainTo)
 	a.mu.Unlock()
+	a.k.budget.give()
 	if a.k.cfg.OnLock != nil {
 		a.k.cfg.OnLock(a.id)
 	}

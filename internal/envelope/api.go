@@ -35,6 +35,7 @@ const (
 	StateGrace       State = "grace"       // serving, though the vault does not answer; a deadline runs
 	StateDraining    State = "draining"    // no longer serving; waiting for requests that still hold the store
 	StateRevoked     State = "revoked"     // the key may not be used; the keys are wiped
+	StateLocked      State = "locked"      // an operator keeps it closed
 	StateQuarantined State = "quarantined" // keyring or store failed to verify; needs an operator
 )
 
@@ -59,6 +60,8 @@ type Status struct {
 	DataKeys          int
 	KeyringCounter    uint64
 	Reencryption      Progress
+	// Locked is set while an operator keeps the account closed.
+	Locked bool
 }
 
 // KEK reaches customers' keys. Its errors are [KEKError] values.
@@ -105,8 +108,14 @@ type Config struct {
 	// RootKey is the platform's 32-byte key: it wraps the account keys that no customer's key wraps.
 	// The Keeper keeps its own copy.
 	RootKey *secret.Bytes
-	// CacheBytes bounds the cache of decrypted blocks of each account; 0 means the store's default.
+	// CacheBytes bounds the memory of all accounts' stores together: caches of decrypted blocks and
+	// memtables; 0 means 256 MiB.
 	CacheBytes int64
+	// MaxOpen is how many accounts may have their store open; 0 means 256. One more closes the one that
+	// was used least recently.
+	MaxOpen int
+	// IdleClose is how long an unused account stays open; 0 means until its place is needed.
+	IdleClose time.Duration
 	// Interval is the longest time between two probes; 0 means 60 s.
 	Interval time.Duration
 	// Grace is how long an account runs on while the vault does not answer. 0 means not at all; a
@@ -136,6 +145,9 @@ const (
 	defaultDrain        = time.Second
 	defaultProbeTimeout = 15 * time.Second
 	defaultRate         = 64 << 20
+	defaultCache        = 256 << 20
+	defaultMaxOpen      = 256
+	tablesPerStore      = 8 // descriptors of tables that an open account gets, on average
 )
 
 func (c Config) withDefaults() Config {
@@ -152,6 +164,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.ReencryptRate <= 0 {
 		c.ReencryptRate = defaultRate
+	}
+	if c.CacheBytes <= 0 {
+		c.CacheBytes = defaultCache
+	}
+	if c.MaxOpen <= 0 {
+		c.MaxOpen = defaultMaxOpen
 	}
 	if c.Files == nil {
 		c.Files = osFiles{}

@@ -57,7 +57,7 @@ func (k *Keeper) reserve(a *account) error {
 
 // discard removes an account that could not be created.
 func (k *Keeper) discard(a *account) error {
-	<-a.drain(StateSealed, nil, nil)
+	<-a.end()
 	a.leave()
 	err := k.erase(a.id)
 	k.forget(a.id)
@@ -132,7 +132,7 @@ func (k *Keeper) Delete(ctx context.Context, accountID string) error {
 	}
 	defer giveBack()
 	select {
-	case <-a.drain(StateSealed, nil, nil):
+	case <-a.end():
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -269,6 +269,9 @@ func (a *account) protect(ctx context.Context, p Protection) error {
 
 // change makes a keyring under p with the keys that r asks for, proves it and puts it in force.
 func (a *account) change(ctx context.Context, p Protection, r Rotation) error {
+	if a.anchored().Locked {
+		return errLocked()
+	}
 	ring, raw, err := a.readTrusted()
 	if err != nil || a.status().State == StateQuarantined {
 		return errQuarantined(err)

@@ -13,8 +13,7 @@
 //
 // The keyring file holds the wrapped AK and the wrapped DKs and ends in a MAC under a second key
 // derived from the AK, so that it can be read but not changed without the KEK; docs/FORMAT.md
-// describes it byte by byte. Who can write the disk can still put a whole foreign or older keyring
-// there: [Keeper.Fingerprint] is what a store elsewhere must remember to notice it.
+// describes it byte by byte.
 //
 // Nothing is sent to a vault's wrapKey before the keyring that names the vault was authenticated,
 // and a probe wraps random bytes, never the AK.
@@ -28,12 +27,14 @@
 //	sealed       probe confirmed                     sealed (a newer key version is adopted)
 //	sealed       probe denied                        revoked
 //	sealed       probe unanswered                    sealed
-//	opening      unwrap, MAC and store good          open (AccountOpened)
+//	opening      unwrap, MAC, anchor and store good  open (AccountOpened)
 //	opening      denied, or no answer                revoked (AccountRevoked)
 //	opening      keyring or store fails to verify    quarantined
 //	opening      audit log or disk refuses           as before; the next Acquire tries again
 //	open         probe confirmed                     open
 //	open         probe unanswered                    grace (GraceStarted); draining when Grace is 0
+//	open         not used, or its place is needed    draining, then sealed; requests wait and open it again
+//	open         last step of a re-encryption        opening, then open; requests wait
 //	open, grace  probe denied                        draining
 //	open, grace  engine failed                       quarantined, once the holders are gone
 //	grace        probe confirmed                     open (AccountRestored)
@@ -41,17 +42,52 @@
 //	draining     last holder released, store closed  revoked; AK and DKs are wiped, then OnLock is called
 //	revoked      probe confirmed                     opening, then open (AccountRestored)
 //	revoked      probe denied or unanswered          revoked; the next probe is later
-//	quarantined  (an operator repairs, and restarts) sealed
+//	quarantined  Retry, a restart                    sealed
+//	quarantined  Accept (files were replaced)        sealed (AccountAccepted)
+//	any          Lock                                draining, then locked (AccountLocked)
+//	locked       Unlock                              sealed (AccountUnlocked), or quarantined as before
 //	any          Delete                              gone: the keyring is overwritten, then removed
 //
 // Protect on a draining account waits until it is locked; on a revoked one it opens.
 //
-// A re-wrap (a newer version of the key, or Protect) is no state: the account serves all the while.
-// The old wrapping is replaced only after the new one was unwrapped again.
+// A re-wrap (a newer version of the key, Protect, RotateKeys) is no state: the account serves all the
+// while. The old wrapping is replaced only after the new one was unwrapped again.
 //
 // "Denied" is a definite no: the vault, or the token service, refused. "Unanswered" is silence or a
 // failure of the other side. A start never trusts yesterday's yes: every account begins sealed, and
 // opening it takes a real unwrap by the vault; there is no grace for a cold start.
+//
+// # Re-encryption
+//
+// When the data key changes (RotateKeys, or Protect of an account that leaves the platform's key),
+// everything that stands under a retired data key is sealed again in the background:
+//
+//	keyring has a retired DK
+//	   | flush: the memtable and the log under the old key end
+//	   | tables and blobs, one by one, at a bounded rate, below the running engine   <-+
+//	   |   denied, locked, closed, failed: rests, and begins again here when it can  --+
+//	   | quiesce: requests wait, the store is closed; logs, manifest and options are sealed again
+//	   | no header names a retired DK: the keyring drops it, and the keyring before is overwritten
+//	   v opened again
+//	one DK
+//
+// What is to be done stands in the keyring and in the headers of the files and nowhere else: after a
+// crash the work goes on with what is left. One account is worked on at a time.
+//
+// # Anchors
+//
+// Who can write the disk can put an older or a foreign keyring and store in an account's directory;
+// the MACs hold. So another place ([Anchors]; the control store) remembers of each account the digest
+// of its keyring, number and id of the manifest of the last opening, and the digest of its files at
+// the last clean close. What does not match is quarantined until an operator has put the right files
+// back, or accepts what is there. docs/THREATS.md says what this cannot see.
+//
+// # Budget
+//
+// At most MaxOpen accounts have their store open, with CacheBytes of memory for all of them together.
+// An account costs a goroutine and about 20 KiB when it is not open; when it is, besides, about nine
+// descriptors, four goroutines and 200 KiB, and its share of the memory. Tables have 8 descriptors per
+// open account, shared by all.
 //
 // # Probes
 //

@@ -334,18 +334,20 @@ func (l *auditLog) operations() string {
 
 // world is a keeper with everything around it faked but the store.
 type world struct {
-	t       *testing.T
-	k       *Keeper
-	kek     *fakeKEK
-	files   *memFiles
-	fs      *vfs.MemFS
-	audit   *auditLog
-	anchors *memAnchors
-	root    []byte
-	locked  []string
-	rate    int    // of the re-encryption; 0 for the default
-	onSync  func() // called before each sync of the data
-	mu      sync.Mutex
+	t         *testing.T
+	k         *Keeper
+	kek       *fakeKEK
+	files     *memFiles
+	fs        *vfs.MemFS
+	audit     *auditLog
+	anchors   *memAnchors
+	root      []byte
+	locked    []string
+	rate      int // of the re-encryption; 0 for the default
+	maxOpen   int
+	idleClose time.Duration
+	onSync    func() // called before each sync of the data
+	mu        sync.Mutex
 }
 
 func newWorld(t *testing.T) *world {
@@ -359,7 +361,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) start() {
 	w.t.Helper()
 	k, err := Open(Config{
-		Dir: "accounts", Files: w.files, ReencryptRate: w.rate,
+		Dir: "accounts", Files: w.files, ReencryptRate: w.rate, MaxOpen: w.maxOpen, IdleClose: w.idleClose,
 		FS: errorfs.Wrap(w.fs, syncs(func() {
 			if w.onSync != nil {
 				w.onSync()

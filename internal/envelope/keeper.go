@@ -36,6 +36,8 @@ type Keeper struct {
 	loops  *supervise.Group // one loop per account
 	drains *supervise.Group // what waits for the last holders
 	work   chan struct{}    // capacity 1: the re-encryption should look around
+	budget *budget
+	shared *store.Shared // of all open stores
 
 	mu       sync.RWMutex
 	stopping bool
@@ -62,6 +64,7 @@ func Open(cfg Config) (*Keeper, error) {
 	k := &Keeper{
 		cfg: cfg, root: cfg.RootKey.Clone(), accounts: map[string]*account{},
 		loops: supervise.New(), drains: supervise.New(), work: make(chan struct{}, 1),
+		budget: newBudget(cfg.MaxOpen), shared: store.NewShared(cfg.CacheBytes, cfg.MaxOpen*tablesPerStore),
 	}
 	for _, name := range names {
 		if err := k.load(name); err != nil {
@@ -69,7 +72,7 @@ func Open(cfg Config) (*Keeper, error) {
 			return nil, err
 		}
 	}
-	return k, k.loops.Go("envelope re-encryption", k.reencryption)
+	return k, errors.Join(k.loops.Go("envelope re-encryption", k.reencryption), k.loops.Go("envelope idle accounts", k.closeIdle))
 }
 
 // load registers the account in the directory name. A directory without a keyring is what a crash in
@@ -99,6 +102,8 @@ func (k *Keeper) load(name string) error {
 		if err := a.checkKeyring(raw); err != nil {
 			a.state, a.damage = StateQuarantined, err
 			k.cfg.Log.Error("keyring is not the one that was left; account quarantined", "account", name)
+		} else if a.anchored().Locked {
+			a.state = StateLocked
 		} else if err := a.scrubForeignCopy(ring); err != nil {
 			return fmt.Errorf("envelope: old keyring of %s: %w", name, err)
 		}
@@ -210,7 +215,11 @@ func (k *Keeper) Close(ctx context.Context) error {
 		}
 	}
 	k.root.Wipe()
-	return k.drains.Stop(ctx)
+	if err := k.drains.Stop(ctx); err != nil {
+		return err
+	}
+	k.shared.Close()
+	return nil
 }
 
 // stop seals the account for good, after whoever is changing it.
@@ -221,7 +230,7 @@ func (a *account) stop(ctx context.Context) error {
 	}
 	defer giveBack()
 	select {
-	case <-a.drain(StateSealed, nil, nil):
+	case <-a.end():
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -243,7 +252,7 @@ func (k *Keeper) openStore(a *account, keys *keySet) (*store.Store, *sealfs.FS, 
 		return nil, nil, err
 	}
 	db, err := store.Open(dir, store.Options{
-		FS: sealed, CacheBytes: k.cfg.CacheBytes, Logger: k.cfg.Log, OnPoison: a.poisoned,
+		FS: sealed, Shared: k.shared, Logger: k.cfg.Log, OnPoison: a.poisoned,
 	})
 	if err != nil {
 		return nil, nil, err

@@ -21,6 +21,8 @@ const (
 	opKeyRotated = "AccountKeyRotated"
 	opGrace      = "GraceStarted"
 	opAccepted   = "AccountAccepted"
+	opLocked     = "AccountLocked"
+	opUnlocked   = "AccountUnlocked"
 	opReencrypt  = "AccountReencryptionStarted"
 	opReencrypts = "AccountReencryptionFinished"
 )
@@ -41,7 +43,7 @@ func (a *account) probe(parent context.Context, open bool) {
 	case StateOpen, StateGrace:
 		err = a.renew(ctx)
 	case StateSealed, StateRevoked:
-		err = a.unseal(ctx, open || state == StateRevoked)
+		err = a.unsealInTurn(ctx, open || state == StateRevoked)
 	default:
 		return
 	}
@@ -93,6 +95,20 @@ func (a *account) follow(ctx context.Context, ring *keyring, ak *secret.Bytes) e
 	}
 	a.k.cfg.Log.Error("account key was not re-wrapped under the key's newer version", "account", a.id, "error", err)
 	return nil
+}
+
+// unsealInTurn is unseal; of all accounts only some open at the same time, so that a start does not
+// fall upon the vault.
+func (a *account) unsealInTurn(ctx context.Context, open bool) error {
+	if open {
+		select {
+		case a.k.budget.openings <- struct{}{}:
+			defer func() { <-a.k.budget.openings }()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return a.unseal(ctx, open)
 }
 
 // unseal proves access to a locked account's key, and opens the account if open is set.
@@ -148,13 +164,18 @@ func (a *account) start(ctx context.Context, ak *secret.Bytes) error {
 	if err != nil {
 		return err
 	}
-	return a.serve(ring, keys)
+	return a.serve(ctx, ring, keys)
 }
 
 // serve opens the store with its keys, which it owns from now on.
-func (a *account) serve(ring *keyring, keys *keySet) error {
+func (a *account) serve(ctx context.Context, ring *keyring, keys *keySet) error {
+	if err := a.takePlace(ctx); err != nil {
+		keys.wipe()
+		return err
+	}
 	db, sealed, err := a.k.openStore(a, keys)
 	if err != nil {
+		a.k.budget.give()
 		keys.wipe()
 		if passing(err) {
 			return err
@@ -163,6 +184,7 @@ func (a *account) serve(ring *keyring, keys *keySet) error {
 	}
 	if !a.install(ring, keys, db, sealed) {
 		err := errors.Join(db.Err(), db.Close())
+		a.k.budget.give()
 		keys.wipe()
 		return &damaged{err}
 	}

@@ -407,7 +407,8 @@ func (a *account) reopen(ctx context.Context, ak *secret.Bytes) error {
 	if err != nil {
 		return err
 	}
-	return a.serve(ring, keys)
+	a.k.budget.give() // serve takes a place again
+	return a.serve(ctx, ring, keys)
 }
 
 // limiter spreads bytes over time. It is used by one goroutine.

@@ -117,6 +117,10 @@ func errQuarantined(err error) error {
 	return fault.New(fault.Unavailable, reason, "%s", message).Because(err)
 }
 
+func errLocked() error {
+	return fault.New(fault.Denied, "AccountLocked", "The account is locked by an operator.")
+}
+
 func errUnknown() error {
 	return fault.New(fault.NotFound, "AccountNotFound", "The account does not exist.")
 }

@@ -47,6 +47,9 @@ type Options struct {
 	// CacheBytes bounds the cache of decrypted blocks; 0 means 8 MiB. The cache belongs to this
 	// store alone and is dropped with it.
 	CacheBytes int64
+	// Shared, if not nil, gives the store a share of what all stores of the process have; CacheBytes
+	// counts for nothing then.
+	Shared *Shared
 	// MemTableBytes bounds one memtable; 0 means 4 MiB.
 	MemTableBytes uint64
 	// Logger receives engine messages at debug level; nil discards them.
@@ -60,18 +63,36 @@ type Store struct {
 	db     *pebble.DB
 	poison *poison
 	closed atomic.Bool
+	leave  func() // gives the share of the cache back
 }
 
 // Open opens the store in dir, creating it when dir has none.
 func Open(dir string, o Options) (*Store, error) {
 	p := &poison{notify: o.OnPoison}
-	cache := pebble.NewCache(defaultTo(o.CacheBytes, 8<<20))
-	defer cache.Unref() // the DB holds its own reference
-	db, err := openGuarded(dir, engineOptions(o, cache, p), p)
+	cache, leave := o.cache()
+	if o.Shared != nil && o.MemTableBytes == 0 {
+		o.MemTableBytes = o.Shared.memTableBytes()
+	}
+	opts := engineOptions(o, cache, p)
+	if o.Shared != nil {
+		opts.FileCache = o.Shared.files
+	}
+	db, err := openGuarded(dir, opts, p)
 	if err != nil {
+		leave()
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	return &Store{db: db, poison: p}, nil
+	return &Store{db: db, poison: p, leave: leave}, nil
+}
+
+// cache returns the store's cache, and what the owner calls when it needs it no more.
+func (o Options) cache() (*pebble.Cache, func()) {
+	if o.Shared != nil {
+		x := o.Shared.join()
+		return x.cache, func() { o.Shared.leave(x) }
+	}
+	c := pebble.NewCache(defaultTo(o.CacheBytes, 8<<20))
+	return c, c.Unref
 }
 
 func defaultTo[T comparable](v, d T) T {
@@ -343,6 +364,7 @@ func (s *Store) Close() error {
 	if s.closed.Swap(true) {
 		return nil
 	}
+	defer s.leave() // the engine holds a reference of its own
 	if s.poison.err() != nil {
 		return nil // the engine is parked in an undefined state: leave it to the process's end
 	}
