@@ -9,6 +9,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -346,7 +347,7 @@ type world struct {
 	rate      int // of the re-encryption; 0 for the default
 	maxOpen   int
 	idleClose time.Duration
-	onSync    func() // called before each sync of the data
+	onSync    atomic.Pointer[func()] // called before each sync of the data
 	mu        sync.Mutex
 }
 
@@ -363,8 +364,8 @@ func (w *world) start() {
 	k, err := Open(Config{
 		Dir: "accounts", Files: w.files, ReencryptRate: w.rate, MaxOpen: w.maxOpen, IdleClose: w.idleClose,
 		FS: errorfs.Wrap(w.fs, syncs(func() {
-			if w.onSync != nil {
-				w.onSync()
+			if f := w.onSync.Load(); f != nil {
+				(*f)()
 			}
 		})), KEK: w.kek, RootKey: secret.From(append([]byte(nil), w.root...)),
 		Grace: 10 * time.Minute, Audit: w.audit, OnLock: w.onLock, Anchors: w.anchors,

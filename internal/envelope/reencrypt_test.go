@@ -309,7 +309,7 @@ type crash struct {
 func (w *world) crashAt(n, percent int, seed uint64) *crash {
 	c := new(crash)
 	var mu sync.Mutex
-	w.onSync = func() {
+	hook := func() {
 		mu.Lock()
 		defer mu.Unlock()
 		if n--; n == 0 {
@@ -321,6 +321,7 @@ func (w *world) crashAt(n, percent int, seed uint64) *crash {
 			c.anchors.all = maps.Clone(w.anchors.all)
 		}
 	}
+	w.onSync.Store(&hook)
 	return c
 }
 
