@@ -12,6 +12,11 @@ import (
 // Create makes the keyring and the empty store of a new account, and opens it. On error nothing is
 // left. After a crash in the middle Delete removes what there is.
 func (k *Keeper) Create(ctx context.Context, accountID string, p Protection) error {
+	return k.make(ctx, accountID, p, nil)
+}
+
+// make is Create; the store begins with the content of src, if there is one.
+func (k *Keeper) make(ctx context.Context, accountID string, p Protection, src *source) error {
 	if err := badAccountName(accountID); err != nil {
 		return err
 	}
@@ -35,7 +40,7 @@ func (k *Keeper) Create(ctx context.Context, accountID string, p Protection) err
 		a.leave()
 		return err
 	}
-	if err := a.create(ctx, p); err != nil {
+	if err := a.create(ctx, p, src); err != nil {
 		return errors.Join(asConfigError(err), k.discard(a))
 	}
 	return k.loops.Go("envelope account", a.loop)
@@ -86,7 +91,7 @@ func errExists() error {
 	return fault.New(fault.Conflict, "AccountExists", "The account already exists.")
 }
 
-func (a *account) create(ctx context.Context, p Protection) error {
+func (a *account) create(ctx context.Context, p Protection, src *source) error {
 	ak := secret.Random(keySize)
 	defer ak.Wipe()
 	now := a.k.cfg.Now().Unix()
@@ -97,6 +102,11 @@ func (a *account) create(ctx context.Context, p Protection) error {
 	}
 	if err := a.k.cfg.Files.MakeDir(a.k.path(a.id)); err != nil {
 		return err
+	}
+	if src != nil {
+		if err := a.fill(ctx, ring, ak, src); err != nil {
+			return err
+		}
 	}
 	raw := ring.encode(ak.Reveal())
 	if err := a.expectKeyring(nil, raw); err != nil {

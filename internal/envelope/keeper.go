@@ -108,6 +108,9 @@ func (k *Keeper) load(name string) error {
 			return fmt.Errorf("envelope: old keyring of %s: %w", name, err)
 		}
 	}
+	if err := k.cfg.FS.RemoveAll(k.path(name, checkpointName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err // a backup was cut short
+	}
 	return k.register(a)
 }
 

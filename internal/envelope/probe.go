@@ -21,6 +21,8 @@ const (
 	opKeyRotated = "AccountKeyRotated"
 	opGrace      = "GraceStarted"
 	opAccepted   = "AccountAccepted"
+	opBackup     = "AccountBackedUp"
+	opShredded   = "AccountShredded"
 	opLocked     = "AccountLocked"
 	opUnlocked   = "AccountUnlocked"
 	opReencrypt  = "AccountReencryptionStarted"
@@ -394,6 +396,10 @@ func (f *failure) Unwrap() error { return f.err }
 
 // record writes an audit record about the account's key.
 func (a *account) record(ctx context.Context, operation string, outcome audit.Outcome, ring *keyring, f *failure) error {
+	return a.k.cfg.Audit.Record(ctx, a.event(operation, outcome, ring, f))
+}
+
+func (a *account) event(operation string, outcome audit.Outcome, ring *keyring, f *failure) audit.Event {
 	e := audit.Event{Time: a.k.cfg.Now(), Operation: operation, Resource: a.id, Outcome: outcome, Caller: "platform"}
 	if ring != nil {
 		e.Version, e.Principal, e.Detail = ring.keyVersion(), ring.protection.Identity, ring.keyID
@@ -402,7 +408,7 @@ func (a *account) record(ctx context.Context, operation string, outcome audit.Ou
 		e.Reason = strconv.Itoa(f.substatus)
 		e.Detail += " " + f.detail
 	}
-	return a.k.cfg.Audit.Record(ctx, e)
+	return e
 }
 
 // note records what has happened already: it must not wait for a log that fails.
