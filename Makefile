@@ -23,12 +23,15 @@ test: check venv ## Check, then run all tests with the race detector
 	go test -race $$(go list ./... | grep -v '/test$$')
 	go test -race -count=1 ./test  # builds the binary itself, which the test cache does not see
 
+# How long make torture lets each fuzz target run.
+FUZZTIME := 60s
+
 torture: ## The long forms of the tests (bit by bit, crash by crash), then each fuzz target for a minute; takes hours
 	LATCHKEY_TORTURE=1 go test -timeout 2h ./internal/...
 	@set -e; for pkg in $$(go list ./internal/...); do \
 	  for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
 	    echo "$$target of $$pkg"; \
-	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime 60s -fuzzminimizetime 10x $$pkg; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg; \
 	  done; done
 
 check: ## Formatting, go vet, staticcheck, go.mod

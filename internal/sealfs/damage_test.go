@@ -2,6 +2,7 @@ package sealfs_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -9,6 +10,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -534,9 +537,13 @@ func TestCrashes(t *testing.T) {
 }
 
 // liveAndCrash opens the store, compares it with the model, writes, and returns the disk as a crash
-// at that moment, with flushes and compactions under way, could leave it.
+// at that moment, with flushes, compactions and a re-encryption under way, could leave it.
 func liveAndCrash(t *testing.T, base *vfs.MemFS, rng *rand.Rand, model map[string]string) *vfs.MemFS {
-	s, err := store.Open("/db", store.Options{FS: seal(t, base, nil), MemTableBytes: 64 << 10})
+	fs := seal(t, base, nil)
+	if err := fs.CleanReseal("/db"); err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.Open("/db", store.Options{FS: fs, MemTableBytes: 64 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -548,6 +555,8 @@ func liveAndCrash(t *testing.T, base *vfs.MemFS, rng *rand.Rand, model map[strin
 	if err != nil || fmt.Sprint(got) != fmt.Sprint(model) {
 		t.Fatalf("after a crash: %d keys, %v; want %d", len(got), err, len(model))
 	}
+	stop := resealOn(t, fs, "/db")
+	defer stop()
 	for range rng.IntN(150) {
 		b := s.NewBatch()
 		for range 1 + rng.IntN(3) {
@@ -560,6 +569,28 @@ func liveAndCrash(t *testing.T, base *vfs.MemFS, rng *rand.Rand, model map[strin
 		}
 	}
 	return base.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: []int{0, 50, 100}[rng.IntN(3)], RNG: rng})
+}
+
+// resealOn reseals every file that it can, over and over, until it is stopped.
+func resealOn(t *testing.T, fs *sealfs.FS, dir string) (stop func()) {
+	var done atomic.Bool
+	var running sync.WaitGroup
+	running.Go(func() {
+		for !done.Load() {
+			files, err := fs.List(dir)
+			if err != nil {
+				t.Errorf("List: %v", err)
+				return
+			}
+			for _, f := range files {
+				err := fs.Reseal(context.Background(), fs.PathJoin(dir, f), nil)
+				if f != sealfs.ResealDir && err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, sealfs.ErrNotComplete) {
+					t.Errorf("Reseal(%s): %v", f, err)
+				}
+			}
+		}
+	})
+	return func() { done.Store(true); running.Wait() }
 }
 
 func TestMissingDirectory(t *testing.T) {
