@@ -100,9 +100,10 @@ func TestEveryBit(t *testing.T) {
 		for _, s := range []state{closedFile, unsynced, openFile, tornFile} {
 			base := vfs.NewMem()
 			original := leave(t, base, "/"+name, s)
+			end := min(len(original), sealedEnd())
 			fs := seal(t, base, nil)
 			for i := range original {
-				for _, b := range bitsOf(i, min(len(original), sealedEnd())) {
+				for _, b := range bitsOf(i, end) {
 					changed := bytes.Clone(original)
 					changed[i] ^= 1 << b
 					put(t, base, "/"+name, changed)
@@ -150,7 +151,7 @@ func bitsOf(i, n int) []int {
 // record's end, like after a crash.
 func TestEveryLength(t *testing.T) {
 	t.Parallel()
-	ends := []int{0}
+	ends, end := []int{0}, sealedEnd()
 	for _, c := range chunks() {
 		ends = append(ends, ends[len(ends)-1]+len(c))
 	}
@@ -172,7 +173,7 @@ func TestEveryLength(t *testing.T) {
 			for _, e := range ends {
 				atEnd = atEnd || bytes.Equal(got, whole[:e])
 			}
-			whole := !record || n < sealedEnd() // otherwise only padding is gone
+			whole := !record || n < end // otherwise only padding is gone
 			if record != (err == nil) || (record && !atEnd) || (!whole && len(got) != ends[len(ends)-1]) {
 				t.Fatalf("%s cut to %d of %d: %d bytes, %v", name, n, len(original), len(got), err)
 			}
@@ -204,8 +205,9 @@ func TestCutLogWithSuccessor(t *testing.T) {
 	write(t, fs, "/000004.log", chunks()...)
 	write(t, fs, "/000009.log", chunks()...)
 	original := raw(t, base, "/000004.log")
-	for n := range sealedEnd() {
-		if skipLength(n, sealedEnd()) {
+	end := sealedEnd()
+	for n := range end {
+		if skipLength(n, end) {
 			continue
 		}
 		put(t, base, "/000004.log", original[:n])

@@ -18,7 +18,8 @@ const ResealDir = "reseal"
 // it went or was given to another file during the copying, which then is dropped. After any error
 // but one of the last step, the sync of the directory, the old file is untouched; after an error of
 // that one the new file is there but may give way to the old one in a crash. Files without content
-// are left alone.
+// are left alone. A table that a crash left unfinished looks damaged, here as everywhere; the engine
+// removes such tables soon after it opened the store.
 //
 // One Reseal of an FS runs at a time; others wait.
 func (fs *FS) Reseal(ctx context.Context, name string, limit Limit, opts ...CopyOption) error {
