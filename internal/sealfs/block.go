@@ -210,8 +210,7 @@ func (s *sealed) openBlocks(want role, info vfs.FileInfo) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.plain, err = f.openBlock(b, raw, b.plain[:0], last)
-	if err != nil {
+	if _, err := f.openBlock(b, raw, b.room(len(raw)), last); err != nil {
 		return nil, err
 	}
 	return f, nil
@@ -220,7 +219,7 @@ func (s *sealed) openBlocks(want role, info vfs.FileInfo) (vfs.File, error) {
 // scratch holds the buffers of one read.
 type scratch struct {
 	cipher []byte
-	plain  []byte
+	plain  []byte // its length is how much of it may hold plaintext
 	aad    []byte
 	nonce  [nonceSize]byte
 }
@@ -232,7 +231,18 @@ func borrow() *scratch { return scratches.Get().(*scratch) }
 // giveBack wipes the plaintext: a pool outlives the store it served.
 func (b *scratch) giveBack() {
 	clear(b.plain)
+	b.plain = b.plain[:0]
 	scratches.Put(b)
+}
+
+// room returns an empty slice for n bytes of plaintext, in place of what was there before.
+func (b *scratch) room(n int) []byte {
+	if cap(b.plain) < n {
+		clear(b.plain)
+		b.plain = make([]byte, n)
+	}
+	b.plain = b.plain[:max(n, len(b.plain))]
+	return b.plain[:0]
 }
 
 func (b *scratch) grow(n int64) []byte {
@@ -314,11 +324,10 @@ func (f *blockReader) copyBlock(b *scratch, raw, p []byte, index, skip int64) (i
 		_, err := f.openBlock(b, raw, p[:0:plain], index)
 		return plain, err
 	}
-	plain, err := f.openBlock(b, raw, b.plain[:0], index)
+	plain, err := f.openBlock(b, raw, b.room(len(raw)), index)
 	if err != nil {
 		return 0, err
 	}
-	b.plain = plain
 	return copy(p, plain[skip:]), nil
 }
 

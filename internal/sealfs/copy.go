@@ -203,10 +203,11 @@ func (f *recordReader) copyTo(ctx context.Context, w io.Writer, limit Limit) err
 		if err := limit.wait(ctx, int(f.length(i))); err != nil {
 			return err
 		}
-		if err := f.load(b, i); err != nil {
+		plain, err := f.load(b, i)
+		if err != nil {
 			return err
 		}
-		if err := writeAll(w, b.plain); err != nil {
+		if err := writeAll(w, plain); err != nil {
 			return err
 		}
 	}

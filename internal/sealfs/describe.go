@@ -12,7 +12,7 @@ type Class string
 
 // The classes.
 const (
-	Plain  Class = "plain"  // without content, not sealed
+	Plain  Class = "plain"  // without content, not sealed; also directories
 	Block  Class = "block"  // blocks for reading in any order
 	Record Class = "record" // records that are appended
 )
@@ -109,7 +109,7 @@ func openClear(base vfs.FS, name string) (vfs.File, Info, error) {
 	if err != nil {
 		return f, Info{}, err
 	}
-	if r := roleOf(base.PathBase(name)); r.class == classPlain {
+	if r := roleOf(base.PathBase(name)); r.class == classPlain || info.IsDir() {
 		return f, Info{Class: Plain, Kind: Other, Physical: info.Size()}, nil
 	}
 	raw, err := readRaw(f)

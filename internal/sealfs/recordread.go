@@ -152,7 +152,7 @@ func (f *recordReader) scanRecord(
 	if _, err := io.ReadFull(in, raw); err != nil {
 		return false, notEOF(err)
 	}
-	if !f.openRecord(b, &h, raw, f.end, prev[:]) {
+	if _, ok := f.openRecord(b, &h, raw, f.end, prev[:]); !ok {
 		return false, nil
 	}
 	copy(prev[:], raw[len(raw)-tagSize:])
@@ -178,16 +178,14 @@ func notEOF(err error) error {
 	return err
 }
 
-// openRecord decrypts the record raw, which has the header h and is at offset, into b.plain.
-func (f *recordReader) openRecord(b *scratch, h *recordHeader, raw []byte, offset int64, prev []byte) bool {
+// openRecord decrypts the record raw, which has the header h and is at offset. The plaintext is b's.
+func (f *recordReader) openRecord(
+	b *scratch, h *recordHeader, raw []byte, offset int64, prev []byte,
+) (plain []byte, ok bool) {
 	b.aad = f.appendRecordAAD(b.aad[:0], h, offset, prev)
 	b.nonce = h.nonce
-	plain, err := f.key.aead.Open(b.plain[:0], b.nonce[:], raw[recordHeaderSize:], b.aad)
-	if err != nil {
-		return false
-	}
-	b.plain = plain
-	return true
+	plain, err := f.key.aead.Open(b.room(len(raw)), b.nonce[:], raw[recordHeaderSize:], b.aad)
+	return plain, err == nil
 }
 
 // judgeBudget bounds the work of judge: so many bytes are tried for each byte of the damaged part.
@@ -229,7 +227,8 @@ func (f *recordReader) authentic(b *scratch, h *recordHeader, offset int64) bool
 	if n, _ := f.base.ReadAt(raw, offset-tagSize); n < len(raw) {
 		return false
 	}
-	return f.openRecord(b, h, raw[tagSize:], offset, raw[:tagSize])
+	_, ok := f.openRecord(b, h, raw[tagSize:], offset, raw[:tagSize])
+	return ok
 }
 
 // ReadAt implements [vfs.File]. It is safe for concurrent use.
@@ -242,10 +241,11 @@ func (f *recordReader) ReadAt(p []byte, off int64) (int, error) {
 	done := 0
 	for done < len(p) && off < f.size {
 		i := sort.Search(len(f.refs), func(i int) bool { return f.refs[i].logical > off }) - 1
-		if err := f.load(b, i); err != nil {
+		plain, err := f.load(b, i)
+		if err != nil {
 			return done, err
 		}
-		n := copy(p[done:], b.plain[off-f.refs[i].logical:])
+		n := copy(p[done:], plain[off-f.refs[i].logical:])
 		done, off = done+n, off+int64(n)
 	}
 	return done, eofIf(done < len(p))
@@ -259,23 +259,24 @@ func (f *recordReader) length(i int) int64 {
 	return f.size - f.refs[i].logical
 }
 
-// load reads record i again, with the tag before it, and opens it into b.plain. It must still be
-// the record that was there when the file was opened.
-func (f *recordReader) load(b *scratch, i int) error {
+// load reads record i again, with the tag before it, and opens it. It must still be the record that
+// was there when the file was opened. The plaintext is b's.
+func (f *recordReader) load(b *scratch, i int) ([]byte, error) {
 	from, length := f.refs[i].offset, f.length(i)
 	raw := b.grow(tagSize + recordOverhead + length)
 	if n, err := f.base.ReadAt(raw, from-tagSize); n < len(raw) {
 		if err = notEOF(err); err != nil {
-			return err
+			return nil, err
 		}
-		return f.damaged(int64(i), "file became shorter")
+		return nil, f.damaged(int64(i), "file became shorter")
 	}
 	h := parseRecordHeader(raw[tagSize:])
-	same := h.index == uint32(i) && int64(h.length) == length
-	if !same || !f.openRecord(b, &h, raw[tagSize:], from, raw[:tagSize]) {
-		return f.damaged(int64(i), "record does not authenticate any more")
+	if h.index == uint32(i) && int64(h.length) == length {
+		if plain, ok := f.openRecord(b, &h, raw[tagSize:], from, raw[:tagSize]); ok {
+			return plain, nil
+		}
 	}
-	return nil
+	return nil, f.damaged(int64(i), "record does not authenticate any more")
 }
 
 // Read implements [vfs.File].

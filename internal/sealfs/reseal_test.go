@@ -92,6 +92,12 @@ func TestDescribeRefusals(t *testing.T) {
 			t.Errorf("%d: DescribeClear: %v, want %v", i, err, c.open)
 		}
 	}
+	if err := base.MkdirAll("dir", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if i, err := fs.Describe("dir"); err != nil || i.Class != sealfs.Plain {
+		t.Errorf("a directory: %+v, %v", i, err)
+	}
 	if _, err := fs.Describe("missing"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("missing file: %v", err)
 	}

@@ -42,7 +42,9 @@ func verify(f vfs.File) (r Report, err error) {
 		return Report{Size: f.size, KeyID: f.header.keyID, Torn: f.torn, Open: !f.closed()}, nil
 	case *blockReader:
 		r = Report{Size: f.size, KeyID: f.header.keyID}
-		_, err = io.CopyBuffer(io.Discard, struct{ io.Reader }{f}, make([]byte, readSpan))
+		buf := make([]byte, readSpan)
+		defer clear(buf)
+		_, err = io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{f}, buf)
 	}
 	return r, err
 }
