@@ -28,11 +28,12 @@ FUZZTIME := 60s
 
 torture: ## The long forms of the tests (bit by bit, crash by crash), then each fuzz target for a minute; takes hours
 	LATCHKEY_TORTURE=1 go test -timeout 2h ./internal/...
-	@set -e; for pkg in $$(go list ./internal/...); do \
+	@failed=; for pkg in $$(go list ./internal/...); do \
 	  for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
 	    echo "$$target of $$pkg"; \
-	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg; \
-	  done; done
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg || failed="$$failed $$target"; \
+	  done; done; \
+	  test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
 check: ## Formatting, go vet, staticcheck, go.mod
 	@files=$$(find . -name '*.go' -not -path './.venv/*' -not -path '*/node_modules/*' | xargs gofmt -l); \
