@@ -45,6 +45,8 @@ type EncryptionStatus struct {
 	KeyVersion string
 	Text       string // the service's customerManagedKeyStatus; "" under the platform's key
 	Revoked    bool   // the data is inaccessible because of the key
+	// More is what this server tells beyond the service's own words; it encodes as JSON.
+	More any
 }
 
 // Identities is the part of the directory that accounts need.
@@ -61,6 +63,7 @@ type Config struct {
 	Authorizer Authorizer
 	Audit      Auditor
 	Encryption Encryption
+	Operator   Operator
 	Identities Identities
 	Now        func() time.Time // nil means time.Now
 	Log        *slog.Logger     // nil discards

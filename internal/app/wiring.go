@@ -155,7 +155,7 @@ func (s *Server) vaultChanged(name, _ string) {
 }
 
 func (s *Server) openAccounts(ctx context.Context) (err error) {
-	s.accounts, err = account.Open(ctx, account.Config{DB: s.control, Authorizer: s.rbac, Audit: s.audit, Encryption: encryption{s.keeper},
+	s.accounts, err = account.Open(ctx, account.Config{DB: s.control, Authorizer: s.rbac, Audit: s.audit, Encryption: encryption{s.keeper}, Operator: operator{s.keeper},
 		Identities: s.directory, RequireGroup: s.resources.RequireGroup, Log: s.log,
 		OnDelete: func(_, scope string) {
 			if err := s.rbac.Forget(scope); err != nil {
@@ -274,6 +274,7 @@ func (e encryption) Status(id string) account.EncryptionStatus {
 	if st.Protection.CustomerManaged() {
 		out.Text = envelope.StatusText(st)
 	}
+	out.More = map[string]any{"state": st.State, "reencryption": progress(st)}
 	return out
 }
 

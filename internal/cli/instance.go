@@ -44,6 +44,7 @@ type credentials struct {
 	TenantID       string `json:"tenantId"`
 	SubscriptionID string `json:"subscriptionId"`
 	ClientID       string `json:"clientId"`
+	ObjectID       string `json:"objectId"`
 	ClientSecret   string `json:"clientSecret"`
 }
 

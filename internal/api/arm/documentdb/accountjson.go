@@ -41,7 +41,7 @@ var readOnly = map[string]bool{
 	"provisioningstate": true, "documentendpoint": true, "instanceid": true, "enabledapitypes": true, "failoverpolicies": true,
 	"readlocations": true, "writelocations": true, "locations": true, "customermanagedkeystatus": true, "keyvaultkeyuriversion": true,
 	"keysmetadata": true, "privateendpointconnections": true, "databaseaccountoffertype": true, "createmode": true,
-	"restoreparameters": true, "keyvaultkeyuri": true, "defaultidentity": true, "enablepartitionkeymonitor": true,
+	"restoreparameters": true, "latchkey": true, "keyvaultkeyuri": true, "defaultidentity": true, "enablepartitionkeymonitor": true,
 }
 
 // accountBody is the request body of a create or update.
@@ -168,6 +168,9 @@ func render(a account.Account, st account.EncryptionStatus, n naming.Names) map[
 	}
 	if st.KeyVersion != "" {
 		p["keyVaultKeyUriVersion"] = st.KeyVersion
+	}
+	if st.More != nil {
+		p["latchkey"] = st.More
 	}
 	return map[string]any{
 		"id": a.ResourceID().String(), "name": a.Name, "type": account.Type, "location": display(a.Location),

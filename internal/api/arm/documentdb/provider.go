@@ -59,6 +59,8 @@ func (p *Provider) Handle(ctx context.Context, r *arm.Request) (*arm.Response, e
 		return p.nameExists(r)
 	case types == "databaseaccounts/readonlykeys" && r.Method == http.MethodGet:
 		return p.readOnlyKeys(ctx, r, accountID(r), "readonlykeys/read")
+	case types == "databaseaccounts/latchkey":
+		return p.operate(ctx, r)
 	case strings.HasPrefix(types, "databaseaccounts/sqlroledefinitions"):
 		return p.roleDefinitions(ctx, r)
 	case strings.HasPrefix(types, "databaseaccounts/sqlroleassignments"):
