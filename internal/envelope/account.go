@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"sync"
 	"time"
 
@@ -56,6 +57,7 @@ type account struct {
 	paused   chan struct{} // not nil while requests wait for the end of a re-encryption
 	progress Progress      // of the re-encryption
 	retry    retry         // of a re-encryption that failed
+	mend     retry         // of an opening after the engine failed
 
 	backoff  time.Duration
 	pending  chan struct{} // closed when a probe ends that began after it was made
@@ -281,6 +283,11 @@ func (a *account) pause() time.Duration {
 		d := min(a.backoff, interval)
 		a.backoff = min(2*a.backoff, a.k.cfg.Interval)
 		return d
+	case StateQuarantined:
+		if a.mend.at.IsZero() {
+			return interval
+		}
+		return max(0, a.mend.at.Sub(a.k.cfg.Now()))
 	case StateGrace:
 		return max(0, min(interval, a.graceEnds.Sub(a.k.cfg.Now())))
 	default:
@@ -395,6 +402,32 @@ func (a *account) poisoned(err error) {
 	if dead {
 		a.k.cfg.Log.Error("engine stopped; account quarantined", "account", a.id, "error", err)
 		a.drain(StateQuarantined, nil, err)
+		a.planMend(err)
+	}
+}
+
+// planMend lets an account whose disk failed be opened again after a while: a disk that was full may
+// have room again. Damage does not mend by itself.
+func (a *account) planMend(err error) {
+	if errors.Is(err, store.ErrCorrupt) || errors.Is(err, sealfs.ErrIntegrity) {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.mend.later(a.k.cfg.Now())
+	select {
+	case a.kick <- struct{}{}: // the loop must plan anew
+	default:
+	}
+}
+
+// tryMend ends the quarantine of an account whose time has come: the next request opens it.
+func (a *account) tryMend() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.state == StateQuarantined && !a.mend.at.IsZero() && !a.k.cfg.Now().Before(a.mend.at) {
+		a.mend.at, a.damage, a.cause = time.Time{}, nil, nil
+		a.enter(StateSealed)
 	}
 }
 

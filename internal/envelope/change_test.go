@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -547,6 +548,15 @@ func TestEngineFailure(t *testing.T) {
 	}
 	w.put("b", "k", "v")
 	w.want("b", "k", "v")
+	broken.Store(false) // the disk has room again
+	for w.state("a") != StateSealed {
+		time.Sleep(10 * time.Millisecond)
+	}
+	w.put("a", "k2", "v2")
+	w.want("a", "k2", "v2")
+	if err := w.k.Retry(context.Background(), "a"); !fault.Is(err, "NotQuarantined") {
+		t.Errorf("Retry = %v", err)
+	}
 }
 
 func TestOSFiles(t *testing.T) {

@@ -43,6 +43,7 @@
 //	revoked      probe confirmed                     opening, then open (AccountRestored)
 //	revoked      probe denied or unanswered          revoked; the next probe is later
 //	quarantined  Retry, a restart                    sealed
+//	quarantined  a while after the disk failed       sealed
 //	quarantined  Accept (files were replaced)        sealed (AccountAccepted)
 //	any          Lock                                draining, then locked (AccountLocked)
 //	locked       Unlock                              sealed (AccountUnlocked), or quarantined as before

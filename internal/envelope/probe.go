@@ -10,7 +10,6 @@ import (
 
 	"github.com/latchkey-db/latchkey/internal/audit"
 	"github.com/latchkey-db/latchkey/internal/secret"
-	"github.com/latchkey-db/latchkey/internal/store"
 )
 
 // The operations that this package records.
@@ -44,6 +43,9 @@ func (a *account) probe(parent context.Context, open bool) {
 	switch state {
 	case StateOpen, StateGrace:
 		err = a.renew(ctx)
+	case StateQuarantined:
+		a.tryMend()
+		return
 	case StateSealed, StateRevoked:
 		err = a.unsealInTurn(ctx, open || state == StateRevoked)
 	default:
@@ -209,7 +211,7 @@ func (a *account) beginOpening() (restored bool) {
 // opening: another attempt may succeed. A file that is missing will stay missing.
 func passing(err error) bool {
 	var errno syscall.Errno
-	return errors.As(err, &errno) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, store.ErrPoisoned)
+	return errors.As(err, &errno) && !errors.Is(err, fs.ErrNotExist)
 }
 
 // damaged wraps what the engine says when it cannot open a store whose keys are right.

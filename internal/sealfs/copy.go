@@ -67,7 +67,10 @@ func Copy(
 	if err != nil {
 		return err
 	}
-	return dst.announce(dstName, i)
+	if err := dst.announce(dstName, i); err != nil {
+		return errors.Join(err, dst.Remove(dstName))
+	}
+	return nil
 }
 
 func copyPlain(dst *FS, dstName string, src *FS, srcName string) error {

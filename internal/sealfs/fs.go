@@ -162,15 +162,20 @@ func (s *sealed) discard(name string) error {
 // written forgets that the file is being written.
 func (s *sealed) written() { s.fs.writing.Delete(s.header.fileID) }
 
-// announce tells the owner of a record file that is now there.
+// announce tells the owner of a record file that is now there. The name of a manifest is made durable
+// in any case: the engine's next step is a marker that points to it, and nothing says in which order
+// two new names reach the disk.
 func (fs *FS) announce(name string, i Info) error {
-	if !fs.tells(i) {
+	tells := fs.tells(i)
+	if !tells && i.Kind != Manifest {
 		return nil
 	}
 	if err := fs.syncDir(fs.base.PathDir(name)); err != nil {
 		return err
 	}
-	fs.onRecord(name, i)
+	if tells {
+		fs.onRecord(name, i)
+	}
 	return nil
 }
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -14,7 +15,10 @@ import (
 // parks the goroutine that called it, for good, and marks the store. Callers that wait for the
 // engine are released by guard.
 type poison struct {
+	fs     *severable
 	notify func(error)
+
+	gone chan struct{} // closed when the engine is severed from its files
 
 	mu    sync.Mutex
 	cause error
@@ -48,13 +52,30 @@ func (p *poison) set(cause error) {
 	}
 	p.cause = fmt.Errorf("%w: %w", ErrPoisoned, cause)
 	close(p.channel())
+	go p.sever()
+}
+
+// sever takes the files away from the engine and then tells the owner, who may open the store again.
+func (p *poison) sever() {
+	p.fs.sever()
+	close(p.gone)
 	if p.notify != nil {
-		go p.notify(p.cause)
+		p.notify(p.err())
 	}
 }
 
 func (p *poison) corruption(info pebble.DataCorruptionInfo) {
-	p.set(fmt.Errorf("corruption in %s: %w", info.Path, info.Details))
+	p.set(fmt.Errorf("%w: %s: %w", ErrCorrupt, info.Path, info.Details))
+}
+
+// background meets the failure of a flush or compaction. The engine would try again at once and for
+// ever, while its memory fills; a full disk is met better by whoever owns the store.
+func (p *poison) background(err error) {
+	if errors.Is(err, pebble.ErrCancelledCompaction) {
+		return
+	}
+	p.set(err)
+	select {} // with the engine's locks held
 }
 
 // guard runs f and returns its error, or the poison's cause as soon as there is one: f's goroutine

@@ -83,6 +83,13 @@ func (s *Shared) leave(x *share) {
 	}
 }
 
+// abandon forgets the share of an engine that failed, whose goroutines may still use the cache.
+func (s *Shared) abandon(x *share) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.shares, x)
+}
+
 // cut gives every store its part of the budget. It is done when the number of stores has doubled or
 // fallen to a quarter, not with every store.
 func (s *Shared) cut() {

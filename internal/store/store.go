@@ -9,7 +9,8 @@
 //     not at all. Concurrent commits share one sync.
 //   - A read sees every commit that returned before the read began. A [Snapshot] never changes.
 //   - After a failure that Pebble regards as fatal (a log or manifest that cannot be written) the
-//     store is poisoned: every call returns an error wrapping [ErrPoisoned], the function given as
+//     store is poisoned: every call returns an error wrapping [ErrPoisoned], the engine is severed
+//     from its files, so that the directory can be opened again, the function given as
 //     Options.OnPoison is called once, and nothing else in the process is touched.
 //
 // A Store is safe for concurrent use. Close must come after all iterators and snapshots are closed.
@@ -33,6 +34,9 @@ var (
 	ErrNotFound = errors.New("store: not found")
 	// ErrClosed is returned by every call after Close.
 	ErrClosed = errors.New("store: closed")
+	// ErrCorrupt is wrapped beside ErrPoisoned when the engine stopped because a file is not what was
+	// written: another attempt would not help.
+	ErrCorrupt = errors.New("store: a file is damaged")
 	// ErrPoisoned is wrapped by every call after the engine met an error that it cannot survive.
 	ErrPoisoned = errors.New("store: stopped after a fatal storage error")
 )
@@ -63,36 +67,42 @@ type Store struct {
 	db     *pebble.DB
 	poison *poison
 	closed atomic.Bool
-	leave  func() // gives the share of the cache back
+	// leave gives back what the store shares; abandon is for a poisoned one.
+	leave, abandon func()
 }
 
 // Open opens the store in dir, creating it when dir has none.
 func Open(dir string, o Options) (*Store, error) {
-	p := &poison{notify: o.OnPoison}
-	cache, leave := o.cache()
+	p := &poison{notify: o.OnPoison, gone: make(chan struct{})}
+	p.fs = newSeverable(o.FS, p)
+	o.FS = p.fs
+	shared, cache, leave, abandon := o.shared()
 	if o.Shared != nil && o.MemTableBytes == 0 {
 		o.MemTableBytes = o.Shared.memTableBytes()
 	}
 	opts := engineOptions(o, cache, p)
-	if o.Shared != nil {
-		opts.FileCache = o.Shared.files
-	}
+	opts.FileCache = shared.files
 	db, err := openGuarded(dir, opts, p)
 	if err != nil {
-		leave()
+		abandon()
+		p.fs.sever() // an engine that failed half-way may have files open, and its lock
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	return &Store{db: db, poison: p, leave: leave}, nil
+	p.fs.live.Store(true)
+	return &Store{db: db, poison: p, leave: leave, abandon: abandon}, nil
 }
 
-// cache returns the store's cache, and what the owner calls when it needs it no more.
-func (o Options) cache() (*pebble.Cache, func()) {
-	if o.Shared != nil {
-		x := o.Shared.join()
-		return x.cache, func() { o.Shared.leave(x) }
+// shared returns what the store shares, its cache, what gives both back, and what is done instead when
+// the engine failed: it has left goroutines behind that go on using them. A store that shares nothing
+// has a budget of its own.
+func (o Options) shared() (s *Shared, cache *pebble.Cache, leave, abandon func()) {
+	if s = o.Shared; s != nil {
+		x := s.join()
+		return s, x.cache, func() { s.leave(x) }, func() { s.abandon(x) }
 	}
-	c := pebble.NewCache(defaultTo(o.CacheBytes, 8<<20))
-	return c, c.Unref
+	s = NewShared(defaultTo(o.CacheBytes, 8<<20), 256)
+	x := s.join()
+	return s, x.cache, func() { s.leave(x); s.Close() }, func() {}
 }
 
 func defaultTo[T comparable](v, d T) T {
@@ -115,7 +125,7 @@ func engineOptions(o Options, cache *pebble.Cache, p *poison) *pebble.Options {
 		BytesPerSync:                1 << 30, // see storage notes: otherwise tables are synced in mid-file
 		MaxOpenFiles:                256,
 		Logger:                      engineLogger{log: o.Logger, poison: p},
-		EventListener:               &pebble.EventListener{DataCorruption: p.corruption},
+		EventListener:               &pebble.EventListener{DataCorruption: p.corruption, BackgroundError: p.background},
 	}
 	opts.Experimental.EnableColumnarBlocks = func() bool { return true }
 	for i := range opts.Levels {
@@ -358,15 +368,20 @@ func (s *Store) Size() (uint64, error) {
 	return size, nil
 }
 
-// Close closes the store. The keys of a sealed file system must stay valid until it returns. A
-// poisoned store keeps its lock and memory until the process ends.
+// Close closes the store. The keys of a sealed file system must stay valid until it returns. Of a
+// poisoned store some memory stays until the process ends.
 func (s *Store) Close() error {
 	if s.closed.Swap(true) {
 		return nil
 	}
-	defer s.leave() // the engine holds a reference of its own
-	if s.poison.err() != nil {
-		return nil // the engine is parked in an undefined state: leave it to the process's end
+	if s.poison.err() == nil {
+		err := s.poison.guard(s.db.Close)
+		if s.poison.err() == nil {
+			s.leave()
+			return err
+		}
 	}
-	return s.poison.guard(s.db.Close)
+	s.abandon() // the engine is parked in an undefined state
+	<-s.poison.gone
+	return nil
 }
