@@ -33,7 +33,6 @@ import (
 	"net/http"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -52,9 +51,6 @@ import (
 	"github.com/latchkey-db/latchkey/internal/supervise"
 	"github.com/latchkey-db/latchkey/internal/vault"
 )
-
-// sweepInterval is how often soft-deleted things are looked over for those past their date.
-const sweepInterval = 10 * time.Minute
 
 // Server is a running server.
 type Server struct {
@@ -75,6 +71,7 @@ type Server struct {
 	front     *front.Server
 	jobs      *supervise.Group
 	admin     Credentials
+	sweeper   *sweeper
 	emulator  string // the label of the emulator's account; "" without one
 
 	// mu guards what the envelope, which starts first, needs of parts that start later: the address
@@ -239,20 +236,7 @@ func (s *Server) startJobs(context.Context) error {
 		return errors.Join(s.jobs.Stop(ctx), s.resources.Operations.Stop(ctx))
 	})
 	s.keeper.Hint(func(envelope.Protection) bool { return true })
-	return s.jobs.Go("sweep", func(ctx context.Context) {
-		ticker := time.NewTicker(sweepInterval)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case now := <-ticker.C:
-				if err := s.vaults.Sweep(ctx, now); err != nil {
-					s.log.Error("the sweep of deleted vaults and keys failed", "error", err)
-				}
-			}
-		}
-	})
+	return s.jobs.Go("sweep", s.sweeper.run)
 }
 
 // baseFS is the file system below all sealed ones.

@@ -133,6 +133,7 @@ func (s *Server) openDomains(context.Context) (err error) {
 		RequireGroup: s.resources.RequireGroup, OnChange: s.vaultChanged, OnDelete: s.rbac.Forget, Log: s.log}); err != nil {
 		return fmt.Errorf("open vaults: %w", err)
 	}
+	s.sweeper = newSweeper(s.vaults, s.log)
 	return nil
 }
 
@@ -142,8 +143,10 @@ func (s *Server) trusted(c principal.Caller) bool {
 	return c.ObjectID == first || s.accounts.HasIdentity(c.ObjectID)
 }
 
-// vaultChanged makes the accounts whose key lives in the vault look at it at once.
+// vaultChanged makes the accounts whose key lives in the vault look at it at once, and the sweep look
+// when it is needed next.
 func (s *Server) vaultChanged(name, _ string) {
+	s.sweeper.hint()
 	s.keeper.Hint(func(p envelope.Protection) bool {
 		k, err := uri.ParseKeyID(p.KeyURI)
 		if err != nil {

@@ -28,6 +28,16 @@
 // blocks every cryptographic operation of a version; a version outside nbf and exp still decrypts,
 // unwraps and verifies, so that late rotation loses no data.
 //
+// # Rotation
+//
+// A key may have a policy: when its current version is replaced, counted from the version's creation or
+// back from its exp, and how long versions that a rotation makes live. [Service.Sweep] makes the version
+// that is due, in the platform's name and like a caller would; [Service.NextRotation] says when to
+// sweep. Only the current version counts, so a server that was down for long makes one version, not all
+// that it missed. A key that is disabled or deleted, or whose vault is, waits. What is due is looked at
+// again when the change is made. A rotation that fails is tried by the next sweep; the old version goes
+// on working meanwhile.
+//
 // # Invariants
 //
 // A change is durable before anybody sees it, and OnChange fires after that, outside all locks.

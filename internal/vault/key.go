@@ -25,6 +25,7 @@ type keyRecord struct {
 	Name     string
 	Versions []version
 	Deletion *Deletion
+	Rotation *RotationPolicy `json:",omitempty"` // nil was never set
 }
 
 // version is one version of a key. Times are Unix seconds, 0 for none.

@@ -94,23 +94,6 @@ func checkImported(private *rsa.PrivateKey) error {
 	return nil
 }
 
-// RotateKey makes a new current version with the parameters of the present one.
-func (s *Service) RotateKey(ctx context.Context, c principal.Caller, vault, name string) (Key, error) {
-	r, err := s.guard(ctx, c, vault, name, mayRotate)
-	if err != nil {
-		return Key{}, err
-	}
-	_, old, err := s.liveKey(vault, name, "")
-	if err != nil {
-		return Key{}, r.done(err)
-	}
-	private, err := rsa.GenerateKey(rand.Reader, old.key.N.BitLen())
-	if err != nil {
-		return Key{}, r.done(fmt.Errorf("vault: generate a key: %w", err))
-	}
-	return s.addVersion(r, KeySpec{KTY: old.KTY, Ops: old.Ops, Tags: old.Tags}, private)
-}
-
 // nameFree refuses the name of a deleted key.
 func (s *Service) nameFree(vault, name string) error {
 	if k, ok := s.findKey(vault, name); ok && k.Deletion != nil {

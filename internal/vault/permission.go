@@ -14,21 +14,23 @@ type permission struct {
 // The rights on keys. "all" stands for the permissions of the first generation without purge: clients
 // that want purge or the later ones name them beside "all".
 var (
-	mayCreate  = permission{"create", "keys/create/action", "KeyCreate", true, true}
-	mayImport  = permission{"import", "keys/import/action", "KeyImport", true, true}
-	mayGet     = permission{"get", "keys/read", "KeyGet", false, true}
-	mayList    = permission{"list", "keys/read", "KeyList", false, true}
-	mayUpdate  = permission{"update", "keys/update/action", "KeyUpdate", true, true}
-	mayDelete  = permission{"delete", "keys/delete", "KeyDelete", true, true}
-	mayRecover = permission{"recover", "keys/recover/action", "KeyRecover", true, true}
-	mayPurge   = permission{"purge", "keys/purge/action", "KeyPurge", true, false}
-	mayRotate  = permission{"rotate", "keys/rotate/action", "KeyRotate", true, false}
-	mayEncrypt = permission{"encrypt", "keys/encrypt/action", "KeyEncrypt", false, true}
-	mayDecrypt = permission{"decrypt", "keys/decrypt/action", "KeyDecrypt", false, true}
-	mayWrap    = permission{"wrapKey", "keys/wrap/action", "KeyWrap", false, true}
-	mayUnwrap  = permission{"unwrapKey", "keys/unwrap/action", "KeyUnwrap", false, true}
-	maySign    = permission{"sign", "keys/sign/action", "KeySign", false, true}
-	mayVerify  = permission{"verify", "keys/verify/action", "KeyVerify", false, true}
+	mayCreate      = permission{"create", "keys/create/action", "KeyCreate", true, true}
+	mayImport      = permission{"import", "keys/import/action", "KeyImport", true, true}
+	mayGet         = permission{"get", "keys/read", "KeyGet", false, true}
+	mayList        = permission{"list", "keys/read", "KeyList", false, true}
+	mayUpdate      = permission{"update", "keys/update/action", "KeyUpdate", true, true}
+	mayDelete      = permission{"delete", "keys/delete", "KeyDelete", true, true}
+	mayRecover     = permission{"recover", "keys/recover/action", "KeyRecover", true, true}
+	mayPurge       = permission{"purge", "keys/purge/action", "KeyPurge", true, false}
+	mayRotate      = permission{"rotate", "keys/rotate/action", "KeyRotate", true, false}
+	mayGetRotation = permission{"getrotationpolicy", "keyrotationpolicies/read", "KeyGetRotationPolicy", false, false}
+	maySetRotation = permission{"setrotationpolicy", "keyrotationpolicies/write", "KeySetRotationPolicy", true, false}
+	mayEncrypt     = permission{"encrypt", "keys/encrypt/action", "KeyEncrypt", false, true}
+	mayDecrypt     = permission{"decrypt", "keys/decrypt/action", "KeyDecrypt", false, true}
+	mayWrap        = permission{"wrapKey", "keys/wrap/action", "KeyWrap", false, true}
+	mayUnwrap      = permission{"unwrapKey", "keys/unwrap/action", "KeyUnwrap", false, true}
+	maySign        = permission{"sign", "keys/sign/action", "KeySign", false, true}
+	mayVerify      = permission{"verify", "keys/verify/action", "KeyVerify", false, true}
 )
 
 // as returns p under another name in the audit log.

@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"sync"
@@ -210,15 +211,19 @@ func (s *Service) eraseVault(name string) error {
 	return nil
 }
 
-// Sweep erases deleted vaults and keys whose retention is over at now. The server calls it from time
-// to time; changes do it for themselves.
+// Sweep does what is due at now: it erases deleted vaults and keys whose retention is over, and rotates
+// keys by their policies. The server calls it from time to time, and when [Service.NextRotation] says so.
 func (s *Service) Sweep(ctx context.Context, now time.Time) error {
+	return errors.Join(s.eraseOverdue(ctx, now), s.rotateDue(ctx, now))
+}
+
+func (s *Service) eraseOverdue(ctx context.Context, now time.Time) error {
 	s.changing.Lock()
 	defer s.changing.Unlock()
 	return s.sweep(ctx, now)
 }
 
-// sweep does the work of Sweep. The caller holds changing.
+// sweep erases what is overdue at now; changes do it for themselves. The caller holds changing.
 func (s *Service) sweep(ctx context.Context, now time.Time) error {
 	vaults, keys := s.overdue(now)
 	for _, v := range vaults {

@@ -6,6 +6,7 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -31,15 +32,16 @@ const (
 
 // world is a vault service among fakes that can be told to fail.
 type world struct {
-	t       testing.TB
-	fs      *vfs.MemFS
-	db      *store.Store
-	svc     *vault.Service
-	now     time.Time
-	denied  map[string]bool // actions and data actions that the authorizer refuses
-	asked   []string        // "action scope"
-	trusted bool
-	noAudit error
+	t        testing.TB
+	fs       *vfs.MemFS
+	db       *store.Store
+	svc      *vault.Service
+	now      time.Time
+	denied   map[string]bool // actions and data actions that the authorizer refuses
+	asked    []string        // "action scope"
+	trusted  bool
+	noAudit  error
+	onRecord func(audit.Event) // is told before a record is written
 
 	mu      sync.Mutex
 	audited []audit.Event
@@ -62,6 +64,9 @@ func (w *world) AuthorizeData(ctx context.Context, c principal.Caller, action, s
 }
 
 func (w *world) Record(_ context.Context, e audit.Event) error {
+	if w.onRecord != nil {
+		w.onRecord(e)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.audited = append(w.audited, e)
@@ -196,7 +201,15 @@ func (w *world) operations() map[string]func(c principal.Caller) error {
 			_, err := w.svc.UpdateKey(ctx, c, "kv1", "k1", "", vault.KeySpec{})
 			return err
 		},
-		"rotate":  func(c principal.Caller) error { _, err := w.svc.RotateKey(ctx, c, "kv1", "k1"); return err },
+		"rotate": func(c principal.Caller) error { _, err := w.svc.RotateKey(ctx, c, "kv1", "k1"); return err },
+		"getrotationpolicy": func(c principal.Caller) error {
+			_, err := w.svc.RotationPolicy(ctx, c, "kv1", "k1")
+			return err
+		},
+		"setrotationpolicy": func(c principal.Caller) error {
+			_, err := w.svc.SetRotationPolicy(ctx, c, "kv1", "k1", vault.RotationPolicy{})
+			return err
+		},
 		"delete":  func(c principal.Caller) error { _, err := w.svc.DeleteKey(ctx, c, "kv1", "absent"); return err },
 		"recover": func(c principal.Caller) error { _, err := w.svc.RecoverKey(ctx, c, "kv1", "absent"); return err },
 		"purge":   func(c principal.Caller) error { return w.svc.PurgeKey(ctx, c, "kv1", "absent") },
@@ -216,7 +229,7 @@ func TestPolicyMatrix(t *testing.T) {
 	grants := map[string][]string{"all": {}}
 	for name := range operations {
 		grants[name] = []string{name}
-		if name != "purge" && name != "rotate" {
+		if !slices.Contains([]string{"purge", "rotate", "getrotationpolicy", "setrotationpolicy"}, name) {
 			grants["all"] = append(grants["all"], name)
 		}
 	}
@@ -242,7 +255,8 @@ func TestRoleMatrix(t *testing.T) {
 	s.RBAC = ptr(true)
 	w.put("kv1", s)
 	w.key("kv1", "k1")
-	actions := map[string]string{"get": "keys/read", "list": "keys/read", "delete": "keys/delete", "wrapKey": "keys/wrap/action", "unwrapKey": "keys/unwrap/action"}
+	actions := map[string]string{"get": "keys/read", "list": "keys/read", "delete": "keys/delete", "wrapKey": "keys/wrap/action", "unwrapKey": "keys/unwrap/action",
+		"getrotationpolicy": "keyrotationpolicies/read", "setrotationpolicy": "keyrotationpolicies/write"}
 	for name, do := range w.operations() {
 		action := actions[name]
 		if action == "" {

@@ -60,8 +60,8 @@ var (
 	versionHandlers = map[string]handler{"GET": getKey, "PATCH": updateKey} // /keys/{name}/{version}
 	wordHandlers    = map[verb]handler{                                     // /keys/{name}/{word}
 		{"GET", "versions"}: listVersions, {"POST", "create"}: createKey, {"POST", "rotate"}: rotateKey,
-		{"POST", "backup"}: notOffered, {"GET", "rotationpolicy"}: notOffered, {"PUT", "rotationpolicy"}: notOffered,
-		{"POST", "release"}: notOffered,
+		{"POST", "backup"}: notOffered, {"POST", "release"}: notOffered,
+		{"GET", "rotationpolicy"}: getRotationPolicy, {"PUT", "rotationpolicy"}: setRotationPolicy,
 	}
 	deletedHandlers = map[string]handler{"GET": getDeleted, "DELETE": purgeKey} // /deletedkeys/{name}
 	operations      = map[string]vault.Operation{

@@ -1,0 +1,78 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// The vaults are swept after at most sweepInterval, and at least sweepPause after the last sweep.
+const (
+	sweepInterval = 10 * time.Minute
+	sweepPause    = time.Second
+)
+
+// swept is what the sweeper keeps in order.
+type swept interface {
+	Sweep(ctx context.Context, now time.Time) error
+	NextRotation() (at time.Time, ok bool)
+}
+
+// sweeper sweeps the vaults when a key is due for its rotation, and every so often besides.
+type sweeper struct {
+	vaults swept
+	moved  chan struct{} // holds one token after a hint
+	log    *slog.Logger
+}
+
+func newSweeper(vaults swept, log *slog.Logger) *sweeper {
+	return &sweeper{vaults: vaults, moved: make(chan struct{}, 1), log: log}
+}
+
+// hint tells that a rotation may be due at another time than before. It does not block.
+func (s *sweeper) hint() {
+	select {
+	case s.moved <- struct{}{}:
+	default:
+	}
+}
+
+// run sweeps until ctx ends. A hint can only bring the next sweep forward, so that no number of changes
+// puts it off.
+func (s *sweeper) run(ctx context.Context) {
+	next := s.plan(time.Now())
+	for {
+		timer := time.NewTimer(time.Until(next))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-s.moved:
+			timer.Stop()
+			if at := s.plan(time.Now()); at.Before(next) {
+				next = at
+			}
+		case <-timer.C:
+			next = s.once(ctx)
+		}
+	}
+}
+
+// once sweeps and returns when to sweep next. What failed is not tried at once: it would fail again,
+// and fill the log.
+func (s *sweeper) once(ctx context.Context) time.Time {
+	if err := s.vaults.Sweep(ctx, time.Now()); err != nil && ctx.Err() == nil {
+		s.log.Error("the sweep of the vaults failed: keys that are due were not rotated, or what is over was not erased", "error", err)
+		return time.Now().Add(sweepInterval)
+	}
+	return s.plan(time.Now())
+}
+
+// plan is when to sweep, seen from now: at the first rotation that is due, within the bounds.
+func (s *sweeper) plan(now time.Time) time.Time {
+	wait := sweepInterval
+	if at, ok := s.vaults.NextRotation(); ok {
+		wait = min(max(at.Sub(now), sweepPause), sweepInterval)
+	}
+	return now.Add(wait)
+}
