@@ -77,7 +77,7 @@ func newWorld(t testing.TB) *world {
 		t.Fatal(err)
 	}
 	w.put(vault.Spec{Location: "eastus", TenantID: tenant, SKU: "standard", Policies: []vault.AccessPolicy{
-		{TenantID: tenant, ObjectID: alice, Permissions: vault.Permissions{Keys: []string{"all", "purge", "rotate"}}}}})
+		{TenantID: tenant, ObjectID: alice, Permissions: vault.Permissions{Keys: []string{"all", "purge", "rotate", "getrotationpolicy", "setrotationpolicy"}}}}})
 	server := httptest.NewTLSServer(keyvault.New(keyvault.Config{Vaults: w.svc, Verifier: w, TenantID: tenant, LocalPort: func() int { return 8443 }}))
 	t.Cleanup(server.Close)
 	w.client = server.Client()
@@ -147,6 +147,7 @@ func TestRealClient(t *testing.T) {
 			l.create()
 			l.use()
 			l.manage()
+			l.rotate()
 			l.remove()
 			if len(w.asked) == 0 || w.asked[0].Scopes[0] != "https://"+strings.TrimPrefix(host, "kv1.")+"/.default" || w.asked[0].TenantID != tenant {
 				t.Errorf("tokens asked for: %+v", w.asked)
