@@ -267,6 +267,9 @@ func (a *account) confirmed(ctx context.Context) {
 	}
 	ring := a.ring
 	a.mu.Unlock()
+	if ring.hasRetired() {
+		a.k.lookAround()
+	}
 	if recovered {
 		a.note(ctx, opRestored, audit.Succeeded, ring, nil)
 	}

@@ -93,12 +93,17 @@ func (k *Keeper) reencryption(ctx context.Context) {
 }
 
 // reencryptionDue reports whether the account has files to re-encrypt, and in what time to begin. A
-// sealed account is opened for it; one that is refused waits until it is back.
+// sealed account is opened for it once a probe has confirmed its key: just after a start the vault may
+// not answer yet, and an attempt would close the account to its callers. One that is refused waits
+// until it is back.
 func (a *account) reencryptionDue() (time.Duration, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	possible := a.serving() || a.state == StateSealed
-	if a.closing || !possible || a.ring == nil || !a.ring.hasRetired() {
+	if a.closing || a.ring == nil || !a.ring.hasRetired() {
+		return 0, false
+	}
+	confirmed := !a.ring.protection.CustomerManaged() || !a.lastSuccess.IsZero()
+	if !a.serving() && (a.state != StateSealed || !confirmed) {
 		return 0, false
 	}
 	return a.retry.at.Sub(a.k.cfg.Now()), true
