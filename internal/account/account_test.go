@@ -102,7 +102,8 @@ func (w *world) open() {
 	if w.db, err = store.Open("db", store.Options{FS: w.fs}); err != nil {
 		w.t.Fatal(err)
 	}
-	w.svc, err = Open(w.t.Context(), Config{DB: w.db, Authorizer: w, Audit: w, Encryption: w, Identities: w})
+	w.svc, err = Open(w.t.Context(), Config{DB: w.db, Authorizer: w, Audit: w, Encryption: w, Identities: w,
+		Defaults: Settings{"enableFreeTier": json.RawMessage("false")}})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -261,6 +262,7 @@ func TestRevokedAccountTakesOnlyWhatCanBringItBack(t *testing.T) {
 		"tags":     {Tags: map[string]string{"a": "b"}},
 		"key":      {KeyURI: text("https://kv1.vault.azure.net/keys/k2")},
 		"settings": {Settings: Settings{"disableLocalAuth": json.RawMessage("true")}},
+		"default":  {Settings: Settings{"enableFreeTier": json.RawMessage("true")}},
 	}
 	for name, ch := range refused {
 		if _, err := w.change(acct, ch); !fault.Is(err, "BadRequest") || !strings.Contains(err.Error(), "Revoked Status") {
@@ -269,6 +271,7 @@ func TestRevokedAccountTakesOnlyWhatCanBringItBack(t *testing.T) {
 	}
 	allowed := map[string]Change{
 		"nothing":  {KeyURI: text(keyURI)},
+		"default":  {Settings: Settings{"enableFreeTier": json.RawMessage("false")}},
 		"identity": {IdentityType: text("SystemAssigned"), DefaultIdentity: text(SystemAssignedIdentity)},
 	}
 	for name, ch := range allowed {

@@ -320,14 +320,15 @@ func (s *Service) checkRevoked(rec *record, ch Change) error {
 	if !s.cfg.Encryption.Status(rec.ID).Revoked {
 		return nil
 	}
-	unchanged := (ch.KeyURI == nil || *ch.KeyURI == rec.KeyURI) && sameTags(rec.Tags, ch.Tags) && sameSettings(rec.Settings, ch.Settings)
+	unchanged := (ch.KeyURI == nil || *ch.KeyURI == rec.KeyURI) && sameTags(rec.Tags, ch.Tags) && sameSettings(s.cfg.Defaults.with(rec.Settings), ch.Settings)
 	if unchanged {
 		return nil
 	}
-	return errRevokedUpdate()
+	return ErrRevokedUpdate()
 }
 
-func errRevokedUpdate() error {
+// ErrRevokedUpdate is the refusal of a change while the account's key is denied, in the service's words.
+func ErrRevokedUpdate() error {
 	return badRequest("No Update is allowed on Database Account with Customer Managed Key in Revoked Status")
 }
 
@@ -431,7 +432,7 @@ func (s *Service) BeginRegenerate(ctx context.Context, c principal.Caller, id ur
 		return nil, badRequest("The key kind '%s' is invalid.", string(kind))
 	}
 	if s.cfg.Encryption.Status(rec.ID).Revoked {
-		return nil, errRevokedUpdate()
+		return nil, ErrRevokedUpdate()
 	}
 	return func(ctx context.Context) (Account, error) { return s.regenerate(rec.ID, kind) }, nil
 }

@@ -67,6 +67,9 @@ type Config struct {
 	Identities Identities
 	Now        func() time.Time // nil means time.Now
 	Log        *slog.Logger     // nil discards
+	// Defaults are the settings that an account has as long as nobody changes them: a client that sends
+	// back what it read changes nothing.
+	Defaults Settings
 	// RequireGroup returns a fault when a resource group does not exist; nil accepts all.
 	RequireGroup func(name string) error
 	// OnDelete is called with the storage id and the resource id of an account whose data is gone.

@@ -159,7 +159,7 @@ func (s *Server) vaultChanged(name, _ string) {
 
 func (s *Server) openAccounts(ctx context.Context) (err error) {
 	s.accounts, err = account.Open(ctx, account.Config{DB: s.control, Authorizer: s.rbac, Audit: s.audit, Encryption: encryption{s.keeper}, Operator: operator{s.keeper},
-		Identities: s.directory, RequireGroup: s.resources.RequireGroup, Log: s.log,
+		Identities: s.directory, RequireGroup: s.resources.RequireGroup, Defaults: documentdb.Defaults(), Log: s.log,
 		OnDelete: func(_, scope string) {
 			if err := s.rbac.Forget(scope); err != nil {
 				s.log.Error("role assignments of a deleted account could not be removed", "error", err)

@@ -127,6 +127,15 @@ var defaults = map[string]string{
 	"enablePerRegionPerPartitionAutoscale": `false`, "enablePriorityBasedExecution": `false`, "defaultPriorityLevel": `"High"`,
 }
 
+// Defaults are the settings of an account that nobody changed.
+func Defaults() account.Settings {
+	out := account.Settings{}
+	for name, value := range defaults {
+		out[name] = json.RawMessage(value)
+	}
+	return out
+}
+
 // spelling is the service's own spelling of a property that a client may write in another case.
 func spelling(name string) string {
 	for known := range defaults {

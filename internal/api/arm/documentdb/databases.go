@@ -67,7 +67,7 @@ func (s *sql) database() (*arm.Response, error) {
 	case s.r.IsCollection() && s.r.Method == http.MethodGet:
 		list, err := s.documents.Databases(s.ctx, s.r.Caller, s.account)
 		if err != nil {
-			return nil, wireFault(err)
+			return nil, s.wireFault(err)
 		}
 		out := []any{}
 		for _, d := range list {
@@ -77,7 +77,7 @@ func (s *sql) database() (*arm.Response, error) {
 	case s.r.Method == http.MethodGet:
 		d, err := s.documents.Database(s.ctx, s.r.Caller, s.account, s.db)
 		if err != nil {
-			return nil, wireFault(err)
+			return nil, s.wireFault(err)
 		}
 		return arm.OK(renderDatabase(accountID(s.r), d)), nil
 	case s.r.Method == http.MethodPut:
@@ -94,7 +94,7 @@ func (s *sql) deleted(err error) (*arm.Response, error) {
 		return &arm.Response{Status: http.StatusNoContent}, nil
 	}
 	if err != nil {
-		return nil, wireFault(err)
+		return nil, s.wireFault(err)
 	}
 	return s.done(s.r, nil)
 }
@@ -110,7 +110,7 @@ func (s *sql) putDatabase() (*arm.Response, error) {
 		d, err = s.documents.Database(s.ctx, s.r.Caller, s.account, s.db)
 	}
 	if err != nil {
-		return nil, wireFault(err)
+		return nil, s.wireFault(err)
 	}
 	return s.done(s.r, renderDatabase(accountID(s.r), d))
 }
@@ -121,7 +121,7 @@ func (s *sql) containers() (*arm.Response, error) {
 	case s.r.IsCollection() && s.r.Method == http.MethodGet:
 		list, err := s.documents.Containers(s.ctx, s.r.Caller, s.account, s.db)
 		if err != nil {
-			return nil, wireFault(err)
+			return nil, s.wireFault(err)
 		}
 		out := []any{}
 		for _, c := range list {
@@ -131,7 +131,7 @@ func (s *sql) containers() (*arm.Response, error) {
 	case s.r.Method == http.MethodGet:
 		c, err := s.documents.Container(s.ctx, s.r.Caller, s.account, s.db, s.container)
 		if err != nil {
-			return nil, wireFault(err)
+			return nil, s.wireFault(err)
 		}
 		return arm.OK(renderContainer(id, c)), nil
 	case s.r.Method == http.MethodPut:
@@ -158,7 +158,7 @@ func (s *sql) putContainer(id uri.ResourceID) (*arm.Response, error) {
 		c, err = s.documents.ReplaceContainer(s.ctx, s.r.Caller, s.account, s.db, s.container, spec)
 	}
 	if err != nil {
-		return nil, wireFault(err)
+		return nil, s.wireFault(err)
 	}
 	return s.done(s.r, renderContainer(id, c))
 }
@@ -180,11 +180,15 @@ func containerProperties(raw json.RawMessage, name string) (json.RawMessage, err
 	return json.Marshal(m)
 }
 
-// wireFault gives the faults of the data plane codes that Resource Manager has.
-func wireFault(err error) error {
+// wireFault gives the faults of the data plane codes that Resource Manager has. While the account's
+// key is denied, writing is refused like every other change of the account.
+func (s *sql) wireFault(err error) error {
 	f := fault.As(err)
 	if f == nil {
 		return err
+	}
+	if f.Kind == fault.KeyDenied && s.r.Method != http.MethodGet {
+		return account.ErrRevokedUpdate()
 	}
 	code, ok := map[fault.Kind]string{fault.Invalid: "BadRequest", fault.NotFound: "NotFound", fault.Conflict: "Conflict", fault.KeyDenied: "Forbidden"}[f.Kind]
 	if !ok {
