@@ -381,6 +381,32 @@ func TestKeyDenied(t *testing.T) {
 	}
 }
 
+// TestEverySubstatus: clients see each cause as a plain 403 with the cause's number in the header and
+// the text in the body, and nothing that asks them to try again or elsewhere.
+func TestEverySubstatus(t *testing.T) {
+	w := newWorld(t)
+	w.container()
+	for _, substatus := range []string{"4000", "4001", "4002", "4003", "4004", "4005", "4006", "4008", "4009", "4015", "4016", "4017", "4018"} {
+		t.Run(substatus, func(t *testing.T) {
+			w.lock(fault.New(fault.KeyDenied, substatus, "Access to your account is currently revoked because of %s.", substatus))
+			got := w.do("GET", "/dbs/d/colls/c/docs/1", "docs dbs/d/colls/c/docs/1", "", map[string]string{"x-ms-documentdb-partitionkey": `["a"]`})
+			var body struct{ Code, Message string }
+			if err := json.Unmarshal([]byte(got.body), &body); err != nil {
+				t.Fatalf("%s: %v", got.body, err)
+			}
+			want := `Message: {"Errors":["Access to your account is currently revoked because of ` + substatus + `."]}` + "\r\nActivityId: " + got.header.Get("x-ms-activity-id")
+			if got.status != 403 || got.header.Get("x-ms-substatus") != substatus || body.Code != "Forbidden" || body.Message != want {
+				t.Errorf("%d/%s %s", got.status, got.header.Get("x-ms-substatus"), got.body)
+			}
+			for _, name := range []string{"Retry-After", "x-ms-retry-after-ms", "Location", "WWW-Authenticate"} {
+				if v := got.header.Get(name); v != "" {
+					t.Errorf("%s: %s", name, v)
+				}
+			}
+		})
+	}
+}
+
 // TestAccountRoot: the addresses are those that the caller used.
 func TestAccountRoot(t *testing.T) {
 	w := newWorld(t)
