@@ -139,3 +139,34 @@ az ad sp list --display-name Microsoft.DocumentDB --query "length(@)" -o tsv`
 		t.Errorf("got %q", out)
 	}
 }
+
+// TestRoleOnTheKey runs the tutorial's flow with the real az in a vault that role assignments govern.
+// The database has a role on one key: that key protects the account, its neighbour in the same vault
+// cannot, and taking the role away revokes.
+func TestRoleOnTheKey(t *testing.T) {
+	azPath(t)
+	s := &scenario{server: startServer(t)}
+	script, err := filepath.Abs("testdata/role.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.mustExec("bash", script, s.admin().ObjectID)
+	s.connect()
+	if st := s.status(); st.Text != "Access to the configured customer managed key confirmed." || st.KeyVersion == "" {
+		t.Fatalf("%+v", st)
+	}
+	if uri := *s.account().Properties.KeyVaultKeyURI; uri != "https://mykeyvault.vault.azure.net/keys/mycosmosdbkey" {
+		t.Errorf("keyVaultKeyUri: %s", uri)
+	}
+	c := s.newContainer("db1", "c1")
+	docs := someDocs(20)
+	s.putAll(c, docs)
+	if err := contains(s.op.PointAccount(t.Context(), "https://mykeyvault.vault.azure.net/keys/otherkey"), "Forbidden", "Caller is not authorized", "otherkey"); err != nil {
+		t.Error(err)
+	}
+	s.compareAll(c, docs)
+	s.mustExec("bash", "-c", `set -e
+VAULT_ID=$(az keyvault show --name mykeyvault --query id -o tsv)
+az role assignment delete --role "Key Vault Crypto Service Encryption User" --scope $VAULT_ID/keys/mycosmosdbkey`)
+	s.waitRevoked(c, docs[0], "4002")
+}
