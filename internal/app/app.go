@@ -23,6 +23,11 @@
 // Three things make the envelope look at its keys at once instead of at the next interval: a change
 // in a vault of ours, of role assignments, of a principal. Each is a hint and nothing more; the
 // envelope asks the vault over HTTPS like anybody else.
+//
+// # The sweep
+//
+// One job keeps the vaults in order: it wakes when the first key is due for its rotation, when a vault
+// changes, and every ten minutes. A sweep that fails is logged and waits for the next interval.
 package app
 
 import (
