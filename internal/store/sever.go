@@ -262,10 +262,10 @@ func (f *severableFile) ReadAt(p []byte, off int64) (int, error) {
 	return n, f.fs.met(err)
 }
 
-// Stat implements [vfs.File].
+// Stat implements [vfs.File]. The engine panics when it cannot look at a log that it begins.
 func (f *severableFile) Stat() (info vfs.FileInfo, err error) {
 	err = f.fs.guard(func() error { info, err = f.File.Stat(); return err })
-	return info, f.fs.met(err)
+	return info, f.wrote(err)
 }
 
 // Sync implements [vfs.File].
