@@ -96,7 +96,7 @@ type exchange struct {
 
 // ServeHTTP answers one request.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{server: s, w: w, r: r, activity: activityID(r)}
+	x := &exchange{server: s, w: &speller{ResponseWriter: w}, r: r, activity: activityID(r)}
 	x.standardHeaders()
 	if err := x.serve(); err != nil {
 		x.fail(err)
