@@ -2,7 +2,9 @@
 
 # The Azure CLI that the tests with real clients use.
 AZURE_CLI := 2.91.0
+AZURE_COSMOS := 4.17.1
 VENV_STAMP := .venv/azure-cli-$(AZURE_CLI)
+SDK_STAMP := .venv/sdk/azure-cosmos-$(AZURE_COSMOS)
 
 # An Azure CLI in .venv comes before one on the path.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -47,10 +49,13 @@ check: ## Formatting, go vet, staticcheck, go.mod
 bench: ## Run all benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
 
-venv: ## Install the Azure CLI into .venv for the tests (once; takes a minute or two)
+venv: ## Install the Azure CLI and azure-cosmos into .venv for the tests (once; takes a minute or two)
 	@test -e $(VENV_STAMP) || { echo "installing azure-cli $(AZURE_CLI) into .venv" && python3 -m venv .venv && \
 	  .venv/bin/python -m pip install --quiet --disable-pip-version-check azure-cli==$(AZURE_CLI) && touch $(VENV_STAMP); } || \
 	  echo "no Azure CLI was installed: this needs python3 with venv and a package index; tests that need it are skipped"
+	@test -e $(SDK_STAMP) || { echo "installing azure-cosmos $(AZURE_COSMOS) into .venv/sdk" && python3 -m venv .venv/sdk && \
+	  .venv/sdk/bin/python -m pip install --quiet --disable-pip-version-check azure-cosmos==$(AZURE_COSMOS) && touch $(SDK_STAMP); } || \
+	  echo "no azure-cosmos was installed: this needs python3 with venv and a package index; tests that need it are skipped"
 
 clean: ## Remove what the targets made
 	rm -rf bin .venv

@@ -2,6 +2,7 @@ package cosmos
 
 import (
 	"net/http/httptest"
+	"strings"
 	"testing"
 )
 
@@ -18,7 +19,8 @@ func TestSpelling(t *testing.T) {
 			s.Header().Set("Content-Type", "application/json")
 			answer(s)
 			h := rec.Result().Header
-			if got := h["x-ms-substatus"]; len(got) != 1 || got[0] != "4018" || h["X-Ms-Substatus"] != nil || h.Get("Content-Type") == "" {
+			name := strings.ToLower("X-Ms-Substatus")
+			if got := h[name]; len(got) != 1 || got[0] != "4018" || len(h) != 2 || h.Get("Content-Type") == "" {
 				t.Errorf("%v", h)
 			}
 		})
