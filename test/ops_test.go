@@ -3,6 +3,7 @@ package test
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -179,8 +180,20 @@ func (s *scenario) rehearse(t *testing.T) {
 			t.Errorf("drill %v: %+v", args, r)
 		}
 	}
-	var list struct{ Account string }
-	s.report(&list, "account", "show", demo.Account)
+	resp, err := s.client().Get("https://localhost/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`latchkey_key_checks_total{substatus="4018"}`, `latchkey_accounts{state="open"} `, "latchkey_account_lock_seconds_total "} {
+		if !strings.Contains(string(raw), want) {
+			t.Errorf("the metrics lack %s", want)
+		}
+	}
 	if dirs, _ := os.ReadDir(filepath.Join(s.dir, "accounts")); len(dirs) != 2 { // the account and the restored one
 		t.Errorf("%d accounts are left", len(dirs))
 	}

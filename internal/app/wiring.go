@@ -89,7 +89,7 @@ func (s *Server) openKeeper(root *secret.Bytes) (err error) {
 		return err
 	}
 	s.onStop(s.keeper.Close)
-	return nil
+	return s.metrics.Registerer().Register(keyMetrics{s.keeper})
 }
 
 // anchors keeps the accounts' anchors in the control store: another directory, under another key.

@@ -31,13 +31,14 @@ var accountName = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z_-]{0,127}$`)
 //
 // Lock order: an account's turn (see account) before its mu; mu of the Keeper before nothing.
 type Keeper struct {
-	cfg    Config
-	root   *secret.Bytes
-	loops  *supervise.Group // one loop per account
-	drains *supervise.Group // what waits for the last holders
-	work   chan struct{}    // capacity 1: the re-encryption should look around
-	budget *budget
-	shared *store.Shared // of all open stores
+	cfg      Config
+	root     *secret.Bytes
+	loops    *supervise.Group // one loop per account
+	drains   *supervise.Group // what waits for the last holders
+	work     chan struct{}    // capacity 1: the re-encryption should look around
+	budget   *budget
+	counters counters
+	shared   *store.Shared // of all open stores
 
 	mu       sync.RWMutex
 	stopping bool

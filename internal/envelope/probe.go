@@ -230,8 +230,10 @@ func (a *account) conclude(ctx context.Context, err error) {
 	var d *damaged
 	switch {
 	case err == nil:
+		a.k.counters.probed(0)
 		a.confirmed(ctx)
 	case errors.As(err, &f):
+		a.k.counters.probed(f.substatus)
 		a.refused(ctx, f)
 	case errors.Is(err, errKeyring) || errors.Is(err, errReplaced) || errors.As(err, &d):
 		a.k.cfg.Log.Error("account quarantined", "account", a.id, "error", err)
@@ -319,7 +321,12 @@ func (a *account) harden(f *failure) {
 // lock revokes a serving account. It returns when the account is locked, or when the drain time is
 // over: what is left then waits in the background.
 func (a *account) lock(ctx context.Context, ring *keyring, f *failure) {
+	begin := time.Now()
 	done := a.drain(StateRevoked, f, nil)
+	_ = a.k.drains.Go("envelope lock time", func(context.Context) {
+		<-done
+		a.k.counters.locked(time.Since(begin))
+	})
 	a.note(ctx, opRevoked, audit.Denied, ring, f)
 	bound := time.NewTimer(a.k.cfg.Drain)
 	defer bound.Stop()

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/latchkey-db/latchkey/internal/audit"
 	"github.com/latchkey-db/latchkey/internal/fault"
 )
 
@@ -291,6 +292,36 @@ func TestFlapping(t *testing.T) {
 			w.want("a", "k", "v")
 		}
 	})
+}
+
+// TestEverySubstatus: each cause is told in the same words on every path: to the data plane, in the
+// account's status, in the log of key use and in the measurements.
+func TestEverySubstatus(t *testing.T) {
+	for substatus := range causes {
+		for _, definite := range []bool{true, false} {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.create("a", protectedA)
+				w.audit.events = nil
+				w.kek.fail(&denial{substatus, definite})
+				w.hint()
+				time.Sleep(11 * time.Minute) // past the grace of those that are no answer
+				w.refusedWith("a", substatus)
+				s, _ := w.k.Status("a")
+				if s.Substatus != substatus || StatusText(s) != revokedText(substatus) || s.Reason != causes[substatus].reason {
+					t.Errorf("%d: status %+v", substatus, s)
+				}
+				last := w.audit.events[len(w.audit.events)-1]
+				if last.Operation != opRevoked || last.Reason != strconv.Itoa(substatus) || last.Outcome != audit.Denied {
+					t.Errorf("%d: audit %+v", substatus, last)
+				}
+				m := w.k.Stats()
+				if m.Probes[substatus] == 0 || m.Locks != 1 || m.States[StateRevoked] != 1 {
+					t.Errorf("%d: %+v", substatus, m)
+				}
+			})
+		}
+	}
 }
 
 func TestAccountsAreIndependent(t *testing.T) {
