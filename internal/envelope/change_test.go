@@ -197,6 +197,7 @@ func TestProtect(t *testing.T) {
 				if s, _ := w.k.Status("a"); s.Protection != row.to {
 					t.Errorf("protection = %+v", s.Protection)
 				}
+				synctest.Wait()
 				if w.files.files["accounts/a/keyring.previous"] != nil {
 					t.Error("the old keyring is still there")
 				}
@@ -219,6 +220,7 @@ func TestRootKeyOpensNothingAfterwards(t *testing.T) {
 		if err := w.k.Protect(context.Background(), "a", protectedA); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait()
 		r := w.keyring("a")
 		if r.dataKeys[0].id == old.dataKeys[0].id && r.dataKeys[0].state != dataKeyRetired || r.currentID() == old.currentID() {
 			t.Fatalf("data keys = %+v", r.dataKeys)

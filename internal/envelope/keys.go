@@ -4,6 +4,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
@@ -32,11 +33,25 @@ const (
 // derive returns the 32-byte key for one purpose and account: HKDF-SHA256 without salt, because key
 // is uniformly random. info is purpose, a zero byte, account.
 func derive(key []byte, purpose, account string) []byte {
-	out, err := hkdf.Key(sha256.New, key, nil, purpose+"\x00"+account, keySize)
+	prk := extract(key)
+	defer clear(prk)
+	out, err := hkdf.Expand(sha256.New, prk, purpose+"\x00"+account, keySize)
 	if err != nil {
 		panic("envelope: 32 bytes of HKDF: " + err.Error()) // impossible by RFC 5869
 	}
 	return out
+}
+
+// extract is HKDF-Extract without a salt. It is written out, because the state of the hash holds the
+// key: it is overwritten before it is left to the collector.
+func extract(key []byte) []byte {
+	h := hmac.New(sha256.New, make([]byte, sha256.Size))
+	h.Write(key)
+	prk := h.Sum(nil)
+	h.Reset()
+	h.Write(make([]byte, sha256.BlockSize-1))
+	secret.ClearStack()
+	return prk
 }
 
 // sealKey encrypts the key plain under a key derived from outer. What it is for, whose it is and its
@@ -148,7 +163,8 @@ func (s *keySet) accountKey() *secret.Bytes {
 	return s.ak.Clone()
 }
 
-// key returns a copy of a data key: the caller may still be deriving from it when wipe runs.
+// key returns a copy of a data key, which the caller overwrites: it may still be deriving from it when
+// wipe runs.
 func (s *keySet) key(id [16]byte) ([]byte, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

@@ -128,13 +128,12 @@ func (a *account) reencrypt(ctx context.Context, limit *limiter) {
 }
 
 func (a *account) reencryptAll(ctx context.Context, limit *limiter) error {
-	sealed, ring, err := a.beginReencryption(ctx)
+	sealed, err := a.beginReencryption(ctx)
 	if err != nil {
 		return err
 	}
-	current := ring.currentID()
 	for {
-		done, err := a.resealTables(ctx, sealed, current, limit)
+		done, err := a.resealTables(ctx, sealed, limit)
 		if err != nil {
 			return err
 		}
@@ -142,19 +141,26 @@ func (a *account) reencryptAll(ctx context.Context, limit *limiter) error {
 			break
 		}
 	}
-	return a.finishReencryption(ctx, current)
+	return a.finishReencryption(ctx)
+}
+
+// currentKey is the data key that seals new files now: it may have been renewed since the work began.
+func (a *account) currentKey() sealfs.KeyID {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.ring.currentID()
 }
 
 // beginReencryption opens the account where needed and ends the log and the memtable that stand under
 // a retired key. The store is held for the moment only: a denial must never wait for this work.
-func (a *account) beginReencryption(ctx context.Context) (*sealfs.FS, *keyring, error) {
+func (a *account) beginReencryption(ctx context.Context) (*sealfs.FS, error) {
 	db, release, err := a.acquire(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer release()
 	if err := db.Flush(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	a.mu.Lock()
 	sealed, ring, begins := a.fs, a.ring, !a.progress.Active
@@ -165,12 +171,12 @@ func (a *account) beginReencryption(ctx context.Context) (*sealfs.FS, *keyring, 
 	a.progress.Updated = now
 	a.mu.Unlock()
 	if sealed == nil {
-		return nil, nil, errInterrupted
+		return nil, errInterrupted
 	}
 	if begins {
 		a.note(ctx, opReencrypt, audit.Allowed, ring, nil)
 	}
-	return sealed, ring, nil
+	return sealed, nil
 }
 
 // oldFile is a file under a retired data key.
@@ -214,8 +220,8 @@ func (a *account) survey(current sealfs.KeyID) ([]oldFile, error) {
 
 // resealTables re-encrypts the tables and blobs, which never change, below the running engine. It is
 // done when there is none left under an old key.
-func (a *account) resealTables(ctx context.Context, sealed *sealfs.FS, current sealfs.KeyID, limit *limiter) (done bool, err error) {
-	old, err := a.survey(current)
+func (a *account) resealTables(ctx context.Context, sealed *sealfs.FS, limit *limiter) (done bool, err error) {
+	old, err := a.survey(a.currentKey())
 	if err != nil {
 		return false, err
 	}
@@ -264,7 +270,7 @@ func (a *account) whileServing(sealed *sealfs.FS, limit *limiter) sealfs.Limit {
 // finishReencryption deals with the files that the running engine writes: for a moment nobody holds
 // the store, it is closed, what is left is re-encrypted, the retired keys are dropped from the
 // keyring, and the store is opened again. Requests that come meanwhile wait.
-func (a *account) finishReencryption(ctx context.Context, current sealfs.KeyID) error {
+func (a *account) finishReencryption(ctx context.Context) error {
 	giveBack, err := a.takeTurn(ctx)
 	if err != nil {
 		return err
@@ -279,7 +285,7 @@ func (a *account) finishReencryption(ctx context.Context, current sealfs.KeyID) 
 	// Not a close to be remembered: the files are about to change, the manifest's id too.
 	err = errors.Join(db.Close(), a.remember(func(x *Anchor) { x.ManifestID = "" }))
 	if err == nil {
-		err = a.resealRest(ctx, current, keys)
+		err = a.resealRest(ctx, keys)
 	}
 	if err == nil {
 		err = a.dropRetired(ctx, ak)
@@ -352,7 +358,8 @@ func (a *account) endPause() {
 }
 
 // resealRest re-encrypts every file of the closed store that is still under another key.
-func (a *account) resealRest(ctx context.Context, current sealfs.KeyID, keys *keySet) error {
+func (a *account) resealRest(ctx context.Context, keys *keySet) error {
+	current := a.currentKey()
 	sealed, err := a.k.seal(a.id, keys)
 	if err != nil {
 		return err

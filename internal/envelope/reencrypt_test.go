@@ -181,6 +181,34 @@ func TestReencryptionIsBounded(t *testing.T) {
 	})
 }
 
+// TestReencryptionOvertaken: keys that are renewed while older ones are being replaced end the work for
+// the older ones.
+func TestReencryptionOvertaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.rate = 1 << 10
+		w.restart()
+		w.create("a", Protection{})
+		w.load("a", 40)
+		must(t, w.k.RotateKeys(t.Context(), "a", Rotation{DataKeys: true}))
+		time.Sleep(2 * time.Second)
+		must(t, w.k.RotateKeys(t.Context(), "a", Rotation{DataKeys: true}))
+		time.Sleep(2 * time.Second)
+		must(t, w.k.Protect(t.Context(), "a", protectedA))
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		w.wantOneKey("a")
+		w.wantLoad("a", 40)
+	})
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestReencryptionWaitsForHolders: a request that holds the store postpones the last step; nobody is
 // refused.
 func TestReencryptionWaitsForHolders(t *testing.T) {

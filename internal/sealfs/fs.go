@@ -220,6 +220,7 @@ func (fs *FS) newSealed(name string, r role) (*sealed, []byte, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("sealfs: key for %s: %w", s.name, err)
 	}
+	defer clear(dataKey)
 	s.header.keyID = id
 	if _, err := io.ReadFull(fs.random, s.header.fileID[:]); err != nil {
 		return nil, nil, fmt.Errorf("sealfs: random: %w", err)
@@ -291,6 +292,7 @@ func (s *sealed) readHeader(want role) error {
 	if err != nil {
 		return fmt.Errorf("sealfs: key for %s: %w", s.name, err)
 	}
+	defer clear(dataKey)
 	if s.key, err = deriveKey(dataKey, &h, s.fs.storeID); err != nil {
 		return err
 	}

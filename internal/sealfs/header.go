@@ -4,10 +4,13 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/binary"
 	"fmt"
+
+	"github.com/latchkey-db/latchkey/internal/secret"
 )
 
 // The header's layout; see docs/FORMAT.md.
@@ -105,10 +108,7 @@ func deriveKey(dataKey []byte, h *header, storeID string) (k fileKey, err error)
 	if len(dataKey) != KeySize {
 		return k, fmt.Errorf("sealfs: data key %s has %d bytes", h.keyID, len(dataKey))
 	}
-	prk, err := hkdf.Extract(sha256.New, dataKey, h.fileID[:])
-	if err != nil {
-		return k, err
-	}
+	prk := extract(dataKey, h.fileID[:])
 	defer clear(prk)
 	suffix := storeID + string([]byte{byte(h.role.class)})
 	check, err := hkdf.Expand(sha256.New, prk, "latchkey/kcv/v1"+suffix, checkSize)
@@ -123,6 +123,18 @@ func deriveKey(dataKey []byte, h *header, storeID string) (k fileKey, err error)
 	defer clear(raw)
 	k.aead, err = newGCM(raw)
 	return k, err
+}
+
+// extract is HKDF-Extract with SHA-256 (RFC 5869): HMAC of the secret under the salt. It is written out,
+// because the state of the hash holds the secret: it is overwritten before it is left to the collector.
+func extract(key, salt []byte) []byte {
+	h := hmac.New(sha256.New, salt)
+	h.Write(key)
+	prk := h.Sum(nil)
+	h.Reset()
+	h.Write(make([]byte, sha256.BlockSize-1))
+	secret.ClearStack()
+	return prk
 }
 
 func newGCM(key []byte) (cipher.AEAD, error) {

@@ -17,8 +17,8 @@ type KeyID [16]byte
 // String returns the id in hexadecimal.
 func (id KeyID) String() string { return hex.EncodeToString(id[:]) }
 
-// Keys provides data keys. The returned slices are only read, during the call that asked for them,
-// and never kept. Implementations are safe for concurrent use.
+// Keys provides data keys. The returned slices are copies, which the caller overwrites with zeros when
+// it has derived from them. Implementations are safe for concurrent use.
 type Keys interface {
 	// Current returns the key that new files use.
 	Current() (id KeyID, key []byte, err error)
@@ -57,7 +57,7 @@ func (r *Ring) Current() (KeyID, []byte, error) {
 	return id, key, err
 }
 
-// Key returns the key with the given id, valid until Wipe.
+// Key returns a copy of the key with the given id.
 func (r *Ring) Key(id KeyID) ([]byte, error) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -65,11 +65,10 @@ func (r *Ring) Key(id KeyID) ([]byte, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w %s", ErrUnknownKey, id)
 	}
-	return k.Reveal(), nil
+	return append([]byte(nil), k.Reveal()...), nil
 }
 
-// Wipe overwrites and forgets every key: no file can be opened or created any more. It must not run
-// while one is.
+// Wipe overwrites and forgets every key: no file can be opened or created any more.
 func (r *Ring) Wipe() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

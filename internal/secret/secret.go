@@ -11,6 +11,7 @@ import (
 	"crypto/subtle"
 	"fmt"
 	"log/slog"
+	"runtime"
 )
 
 const redacted = "[secret]"
@@ -63,3 +64,15 @@ func (s *Bytes) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // MarshalJSON returns a constant, so that no encoder can write a secret by accident.
 func (s *Bytes) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
+
+// ClearStack overwrites the part of the stack that the call before used, in which a hash may have left a
+// copy of its input.
+//
+//go:noinline
+func ClearStack() {
+	var b [4096]byte
+	for i := range b {
+		b[i] = byte(i) // not a constant, which the compiler might take for dead
+	}
+	runtime.KeepAlive(&b)
+}

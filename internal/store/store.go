@@ -129,7 +129,7 @@ func engineOptions(o Options, cache *pebble.Cache, p *poison) *pebble.Options {
 	}
 	opts.Experimental.EnableColumnarBlocks = func() bool { return true }
 	for i := range opts.Levels {
-		opts.Levels[i].BlockSize = 16 << 10
+		opts.Levels[i].BlockSize = 8 << 10 // a point read decrypts little more than one
 		opts.Levels[i].IndexBlockSize = 64 << 10
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
