@@ -6,12 +6,11 @@ import (
 	"github.com/latchkey-db/latchkey/internal/store"
 )
 
-// entry is what the log holds of one commit to one partition key range: everything that applying it
+// entry is what the log is given of one commit to one partition key range: everything that applying it
 // needs. Times, numbers and etags were fixed by the proposer.
 type entry struct {
 	container   containerID
 	rangeNumber uint32
-	lsn         uint64
 	ts          int64
 	changes     []change
 }
@@ -61,8 +60,10 @@ type logChange struct {
 	Previous  uint64 `json:"previous,omitempty"` // LSN of the version before
 }
 
-// apply turns an entry into the batch that carries it out. It reads nothing but e.
-func apply(b *store.Batch, e entry) error {
+var _ store.Entry = entry{}
+
+// Apply implements [store.Entry].
+func (e entry) Apply(b *store.Batch, lsn uint64) error {
 	rec := logRecord{TS: e.ts, Changes: make([]logChange, 0, len(e.changes))}
 	for _, c := range e.changes {
 		applyChange(b, e, c)
@@ -72,9 +73,9 @@ func apply(b *store.Batch, e entry) error {
 	if err != nil {
 		return err
 	}
-	b.Set(logKey(e.container, e.rangeNumber, e.lsn), raw)
-	if e.lsn%logStep == 0 && e.lsn > logKept {
-		b.DeleteRange(logKey(e.container, e.rangeNumber, 0), logKey(e.container, e.rangeNumber, e.lsn-logKept))
+	b.Set(logKey(e.container, e.rangeNumber, lsn), raw)
+	if lsn%logStep == 0 && lsn > logKept {
+		b.DeleteRange(logKey(e.container, e.rangeNumber, 0), logKey(e.container, e.rangeNumber, lsn-logKept))
 	}
 	return nil
 }

@@ -78,7 +78,7 @@ func (s *Service) Batch(ctx context.Context, c principal.Caller, q ItemRequest, 
 	}
 	parsed, ids, failed, err := r.parseBatch(state, ops)
 	outcomes := make([]outcome, len(ops))
-	lsn := state.seq.visible()
+	lsn := state.log.Visible()
 	if err == nil {
 		lsn, err = r.transact(state, named, ids, func(t *transaction) error {
 			for i, op := range parsed {
@@ -162,7 +162,7 @@ func (s *Service) Bulk(ctx context.Context, c principal.Caller, q ItemRequest, o
 		}
 		charge += result.Charge
 	}
-	receipt, err := r.receipt(state, state.seq.visible(), charge)
+	receipt, err := r.receipt(state, state.log.Visible(), charge)
 	return results, receipt, err
 }
 

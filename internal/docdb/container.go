@@ -73,7 +73,7 @@ type container struct {
 	life sync.RWMutex // see the package comment
 	gone bool         // guarded by life
 	rec  containerRecord
-	seq  *sequencer
+	log  store.Log // of the one partition key range
 	lock keyLocks
 }
 
@@ -122,7 +122,7 @@ func (a *account) load(id containerID) (*container, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &container{id: id, rec: rec, seq: newSequencer(last)}
+	c := &container{id: id, rec: rec, log: store.NewLocalLog(a.db, last)}
 	a.containers[id] = c
 	return c, nil
 }
@@ -246,7 +246,7 @@ func (s *Service) Container(ctx context.Context, c principal.Caller, accountID, 
 		return Container{}, err
 	}
 	defer state.life.RUnlock()
-	return state.rec.view(state.seq.visible()), nil
+	return state.rec.view(state.log.Visible()), nil
 }
 
 // Containers returns the containers of a database in the order of their creation.
@@ -298,7 +298,7 @@ func (s *Service) ReplaceContainer(ctx context.Context, c principal.Caller, acco
 		return Container{}, err
 	}
 	state.rec = rec
-	return rec.view(state.seq.visible()), nil
+	return rec.view(state.log.Visible()), nil
 }
 
 func (r *containerRecord) replace(def definition, ifMatch string) error {
@@ -376,7 +376,7 @@ func (q Consistency) check(c *container) error {
 	if err != nil {
 		return err
 	}
-	if want > c.seq.visible() {
+	if want > c.log.Visible() {
 		return fault.New(fault.NotFound, reasonSessionAhead, "The read session is not available for the input session token.")
 	}
 	return nil

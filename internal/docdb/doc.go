@@ -12,8 +12,8 @@
 // A container is made of partition key ranges: one, "0", today. Each range is a state machine fed by
 // an ordered log: the proposer (see propose.go) checks preconditions under the locks of the items
 // concerned, fixes times, resource ids and etags in an [entry], and gives it the next log sequence
-// number (LSN). Applying an entry is a pure function from the entry to a batch of the store
-// (apply.go); the log record and its effects are one batch, one sync. Session tokens, the change
+// number (LSN) of its [store.Log]. Applying an entry is a pure function from the entry to a batch of
+// the store (apply.go); on one machine the log record and its effects are one batch, one sync. Session tokens, the change
 // feed and etags are all this one sequence.
 //
 // Commits of different items run at the same time and share syncs. A write returns only when every

@@ -176,7 +176,7 @@ func (s *Service) ReadFeed(ctx context.Context, c principal.Caller, q FeedReques
 	if err != nil {
 		return Page{}, err
 	}
-	lsn := state.seq.visible()
+	lsn := state.log.Visible()
 	view, err := r.db.Snapshot()
 	if err != nil {
 		return Page{}, err
@@ -261,7 +261,7 @@ func (s *Service) ChangeFeed(ctx context.Context, c principal.Caller, q ChangeFe
 	if err != nil {
 		return ChangeFeedPage{}, err
 	}
-	visible := state.seq.visible()
+	visible := state.log.Visible()
 	from, err := q.from(visible)
 	if err != nil {
 		return ChangeFeedPage{}, err
@@ -340,7 +340,7 @@ func (s *Service) PartitionKeyRanges(ctx context.Context, c principal.Caller, pa
 	rid := state.id.child(2, kindRange)
 	only := PartitionKeyRange{
 		ID: "0", RID: rid, Self: state.id.self() + "pkranges/" + rid + "/", Min: "", Max: "FF",
-		LSN: state.seq.visible(), TS: state.rec.TS,
+		LSN: state.log.Visible(), TS: state.rec.TS,
 	}
 	receipt, err = r.receipt(state, only.LSN, 1)
 	return []PartitionKeyRange{only}, `"` + strconv.FormatUint(uint64(state.rec.Number), 10) + `"`, receipt, err

@@ -150,7 +150,7 @@ func (s *Service) ReadItem(ctx context.Context, c principal.Caller, q ItemReques
 	}
 	// Whoever saw this version has seen its commit end, or can wait for no more than that.
 	out := outcome{id: id, version: found}
-	result, err := r.result(state, out, state.seq.visible())
+	result, err := r.result(state, out, state.log.Visible())
 	if n := q.Conditions.IfNoneMatch; n != "" && (n == "*" || sameETag(n, result.ETag)) {
 		result.NotModified, result.JSON = true, nil
 	}

@@ -36,7 +36,7 @@ func (r *session) transact(c *container, k PartitionKey, ids []string, propose f
 		partition: partitionPrefix(*c.rec.Spec.PartitionKey, k)}
 	defer c.lock.lock(t.lockKeys(ids)...)()
 	if err := propose(t); err != nil {
-		return c.seq.visible(), err
+		return c.log.Visible(), err
 	}
 	return t.commit()
 }
@@ -106,21 +106,19 @@ func (t *transaction) remove(p *pending) { p.cur = nil }
 
 // commit fixes the entry, applies it and waits until it is durable and visible.
 func (t *transaction) commit() (uint64, error) {
-	seq := t.container.seq
+	log := t.container.log
 	changes, err := t.changes()
 	if err != nil || len(changes) == 0 {
-		return seq.visible(), err
+		return log.Visible(), err
 	}
-	lsn := seq.take()
-	defer seq.end(lsn)
+	lsn := log.Reserve()
 	for place, i := range t.written {
 		i.lsn, i.place = lsn, uint8(place)
 		if i.number == 0 {
 			i.number = itemNumber(lsn, i.place)
 		}
 	}
-	e := entry{container: t.container.id, lsn: lsn, ts: t.session.now.Unix(), changes: changes}
-	return lsn, t.session.commit(func(b *store.Batch) error { return apply(b, e) })
+	return lsn, log.Append(lsn, entry{container: t.container.id, ts: t.session.now.Unix(), changes: changes})
 }
 
 // changes lists what the transaction changed, with the unique keys that go and come.

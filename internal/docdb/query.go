@@ -163,7 +163,7 @@ func (s *Service) Query(ctx context.Context, c principal.Caller, q FeedRequest, 
 	if err != nil {
 		return Page{}, err
 	}
-	lsn := state.seq.visible()
+	lsn := state.log.Visible()
 	view, err := r.db.Snapshot()
 	if err != nil {
 		return Page{}, err

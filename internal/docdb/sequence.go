@@ -8,53 +8,6 @@ import (
 	"github.com/latchkey-db/latchkey/internal/store"
 )
 
-// sequencer gives out the sequence numbers of one partition key range and knows up to which of them
-// everything is visible. Commits may end in any order; numbers become visible in order.
-type sequencer struct {
-	mu    sync.Mutex
-	moved sync.Cond
-	last  uint64          // last number given out
-	upTo  uint64          // all commits up to here have ended
-	ended map[uint64]bool // commits above upTo that have ended
-}
-
-func newSequencer(last uint64) *sequencer {
-	s := &sequencer{last: last, upTo: last, ended: map[uint64]bool{}}
-	s.moved.L = &s.mu
-	return s
-}
-
-// take gives out the next number. It must be given to end, whatever becomes of the commit.
-func (s *sequencer) take() uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.last++
-	return s.last
-}
-
-// end tells that the commit with that number has ended, and waits for those before it. A commit that
-// failed leaves a gap, which is nothing to readers.
-func (s *sequencer) end(lsn uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ended[lsn] = true
-	for s.ended[s.upTo+1] {
-		s.upTo++
-		delete(s.ended, s.upTo)
-	}
-	s.moved.Broadcast()
-	for s.upTo < lsn {
-		s.moved.Wait()
-	}
-}
-
-// visible is the number up to which readers see everything.
-func (s *sequencer) visible() uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.upTo
-}
-
 // lastLSN reads the last sequence number of a range from its log.
 func lastLSN(db *store.Store, id containerID, rangeNumber uint32) (lsn uint64, err error) {
 	r := below(keyLog, id[:], be32(rangeNumber))

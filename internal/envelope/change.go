@@ -207,10 +207,10 @@ func (k *Keeper) erase(accountID string) error {
 // with the old identity or, for the same key, with the new one.
 //
 // When an account leaves the platform's key it gets a new AK and a new current DK, and the old keyring
-// is overwritten: the root key opens nothing any more. Files that exist are re-encrypted only as
-// compactions rewrite them; until then they stand under the retired DK, which only the new AK unwraps.
-// Somebody who copied the old keyring and the root key before the change can read those old files,
-// but no file that was made later.
+// is overwritten: the root key opens nothing any more. Files that exist are re-encrypted in the
+// background (see [Progress]); until then they stand under the retired DK, which only the new AK
+// unwraps. Somebody who copied the old keyring, the root key and the old files before the change can
+// read those copies, but nothing that was made later.
 func (k *Keeper) Protect(ctx context.Context, accountID string, p Protection) error {
 	if !p.CustomerManaged() {
 		return fault.New(fault.Invalid, "KeyVaultKeyUriRequired", "Updating KeyVaultKeyUri is not supported")

@@ -37,6 +37,9 @@ var (
 	// ErrCorrupt is wrapped beside ErrPoisoned when the engine stopped because a file is not what was
 	// written: another attempt would not help.
 	ErrCorrupt = errors.New("store: a file is damaged")
+	// ErrConflict is returned by a replicated Log for a place that another entry has taken. A LocalLog
+	// has no such case.
+	ErrConflict = errors.New("store: another entry came first")
 	// ErrPoisoned is wrapped by every call after the engine met an error that it cannot survive.
 	ErrPoisoned = errors.New("store: stopped after a fatal storage error")
 )

@@ -212,7 +212,7 @@ func (h *history) compare() error {
 // plain map holds. Each history ends with a crash.
 func TestHistories(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(pick(40, 1000)) {
+	for seed := range uint64(pick(20, 1000)) {
 		for _, plain := range []bool{false, true} {
 			base := vfs.NewCrashableMem()
 			fs := vfs.FS(base)
@@ -264,7 +264,7 @@ func reopened(t *testing.T, base vfs.FS, plain bool, may []string, where string)
 func TestCrashAtEverySync(t *testing.T) {
 	t.Parallel()
 	for _, percent := range []int{0, 50, 100} {
-		for n, more := 1, true; more; n += pick(7, 1) {
+		for n, more := 1, true; more; n += pick(17, 1) {
 			base := vfs.NewCrashableMem()
 			var syncs atomic.Int64
 			var clone *vfs.MemFS
@@ -299,7 +299,7 @@ func TestCrashAtEverySync(t *testing.T) {
 // acknowledged.
 func TestEveryOperationFails(t *testing.T) {
 	t.Parallel()
-	for n, more := 1, true; more; n += pick(11, 1) {
+	for n, more := 1, true; more; n += pick(23, 1) {
 		base := vfs.NewMem()
 		var count atomic.Int64
 		fs := errorfs.Wrap(base, errorfs.InjectorFunc(func(errorfs.Op) error {
