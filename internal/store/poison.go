@@ -78,39 +78,37 @@ func (p *poison) background(err error) {
 	select {} // with the engine's locks held
 }
 
-// guard runs f and returns its error, or the poison's cause as soon as there is one: f's goroutine
-// may then be parked forever inside the engine.
+// guard is guarded for what has no result.
 func (p *poison) guard(f func() error) error {
-	done := make(chan error, 1)
+	_, err := guarded(p, func() (struct{}, error) { return struct{}{}, f() })
+	return err
+}
+
+// guarded runs f and returns its result, or the poison's cause as soon as there is one: f's goroutine
+// may then be parked forever inside the engine, or come to its end when nobody waits for it.
+func guarded[T any](p *poison, f func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
 	go func() {
-		defer p.recovered(done)
-		done <- f()
+		defer func() {
+			if v := recover(); v != nil {
+				p.set(fmt.Errorf("engine panic: %v", v))
+				done <- result{err: p.err()}
+			}
+		}()
+		value, err := f()
+		done <- result{value, err}
 	}()
 	select {
-	case err := <-done:
-		return err
+	case r := <-done:
+		return r.value, r.err
 	case <-p.poisoned():
-		return p.err()
+		var none T
+		return none, p.err()
 	}
-}
-
-func (p *poison) recovered(done chan<- error) {
-	if v := recover(); v != nil {
-		p.set(fmt.Errorf("engine panic: %v", v))
-		done <- p.err()
-	}
-}
-
-func openGuarded(dir string, opts *pebble.Options, p *poison) (db *pebble.DB, err error) {
-	err = p.guard(func() error {
-		var err error
-		db, err = pebble.Open(dir, opts)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return db, nil
 }
 
 // engineLogger sends the engine's messages to slog and turns its fatal errors into poison.

@@ -85,7 +85,7 @@ func Open(dir string, o Options) (*Store, error) {
 	}
 	opts := engineOptions(o, cache, p)
 	opts.FileCache = shared.files
-	db, err := openGuarded(dir, opts, p)
+	db, err := guarded(p, func() (*pebble.DB, error) { return pebble.Open(dir, opts) })
 	if err != nil {
 		abandon()
 		p.fs.sever() // an engine that failed half-way may have files open, and its lock
@@ -312,16 +312,14 @@ func (s *Store) Snapshot() (*Snapshot, error) {
 	if err := s.Err(); err != nil {
 		return nil, err
 	}
-	v := new(Snapshot)
-	err := s.poison.guard(func() (err error) {
+	snap, err := guarded(s.poison, func() (snap *pebble.Snapshot, err error) {
 		defer closed(&err)
-		v.snap = s.db.NewSnapshot()
-		return nil
+		return s.db.NewSnapshot(), nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return v, nil
+	return &Snapshot{snap}, nil
 }
 
 // Get is as [Store.Get].
@@ -360,15 +358,7 @@ func (s *Store) Size() (uint64, error) {
 	if err := s.Err(); err != nil {
 		return 0, err
 	}
-	var size uint64
-	err := s.poison.guard(func() error {
-		size = s.db.Metrics().DiskSpaceUsage()
-		return nil
-	})
-	if err != nil {
-		return 0, err
-	}
-	return size, nil
+	return guarded(s.poison, func() (uint64, error) { return s.db.Metrics().DiskSpaceUsage(), nil })
 }
 
 // Close closes the store. The keys of a sealed file system must stay valid until it returns. Of a
