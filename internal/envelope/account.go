@@ -147,7 +147,7 @@ func (a *account) tryAcquire(asked bool) (db *store.Store, release func(), err e
 		return nil, nil, nil, true
 	case a.state == StateRevoked && (asked || a.k.cfg.Now().Sub(a.lastCheck) < minBackoff), a.state == StateDraining:
 		return nil, nil, a.refusal(), false
-	case a.state == StateSealed && asked && a.openErr != nil:
+	case a.state == StateSealed && a.openErr != nil && (asked || a.k.cfg.Now().Before(a.mend.at)):
 		return nil, nil, a.openErr, false
 	default:
 		return nil, nil, nil, true
@@ -439,6 +439,7 @@ func (a *account) install(ring *keyring, keys *keySet, db *store.Store, sealed *
 		return false
 	}
 	a.ring, a.keys, a.db, a.fs = ring, keys, db, sealed
+	a.mend = retry{}
 	a.enter(StateOpen)
 	return true
 }

@@ -476,9 +476,20 @@ func TestStoreDoesNotOpen(t *testing.T) {
 			}
 			w.wantState("a", row.want)
 			broken.Store(false)
-			if row.want == StateSealed {
-				w.want("a", "k", "v")
+			if row.want != StateSealed {
+				return
 			}
+			for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+				_, release, err := k.Acquire(context.Background(), "a")
+				if err == nil {
+					release()
+					break
+				}
+				if time.Now().After(deadline) {
+					t.Fatal(err)
+				}
+			}
+			w.want("a", "k", "v")
 		})
 	}
 }

@@ -30,7 +30,7 @@
 //	opening      unwrap, MAC, anchor and store good  open (AccountOpened)
 //	opening      denied, or no answer                revoked (AccountRevoked)
 //	opening      keyring or store fails to verify    quarantined
-//	opening      audit log or disk refuses           as before; the next Acquire tries again
+//	opening      audit log or disk refuses           as before; an Acquire tries again after a while
 //	open         probe confirmed                     open
 //	open         probe unanswered                    grace (GraceStarted); draining when Grace is 0
 //	open         not used, or its place is needed    draining, then sealed; requests wait and open it again

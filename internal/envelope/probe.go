@@ -252,6 +252,7 @@ func (a *account) retreat(err error) {
 		return
 	}
 	a.openErr = err
+	a.mend.later(a.k.cfg.Now()) // an engine that failed leaves memory behind: not one for each request
 	a.enter(StateSealed)
 	if a.cause != nil { // it was revoked: stay with the poll
 		a.enter(StateRevoked)
