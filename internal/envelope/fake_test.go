@@ -248,6 +248,8 @@ func (m *memFiles) RemoveDir(name string) error {
 	})
 }
 
+func (m *memFiles) Tidy(string) error { return nil }
+
 func (m *memFiles) Dirs(name string) (out []string, _ error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

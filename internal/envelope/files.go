@@ -26,6 +26,8 @@ type Files interface {
 	MakeDir(name string) error
 	// RemoveDir removes a directory and everything in it; a missing one is no error.
 	RemoveDir(name string) error
+	// Tidy removes what interrupted Replaces left in a directory.
+	Tidy(name string) error
 	// Dirs returns the names of the directories in a directory.
 	Dirs(name string) ([]string, error)
 }
@@ -114,6 +116,9 @@ func (osFiles) RemoveDir(name string) error {
 	}
 	return atomicfile.SyncDir(filepath.Dir(name))
 }
+
+// Tidy implements [Files].
+func (osFiles) Tidy(name string) error { return atomicfile.RemoveLeftovers(name) }
 
 // Dirs implements [Files].
 func (osFiles) Dirs(name string) ([]string, error) {

@@ -82,6 +82,9 @@ func (k *Keeper) load(name string) error {
 	if !accountName.MatchString(name) {
 		return nil
 	}
+	if err := k.cfg.Files.Tidy(k.path(name)); err != nil {
+		return fmt.Errorf("envelope: directory of %s: %w", name, err)
+	}
 	a := newAccount(k, name)
 	ring, raw, err := a.read()
 	switch {
