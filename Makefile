@@ -46,8 +46,8 @@ check: ## Formatting, go vet, staticcheck, go.mod
 	  *"diff current/"*) echo "$$out"; echo "go.mod or go.sum is not tidy: run go mod tidy"; exit 1 ;; \
 	  *) echo "go.mod was not checked, which needs the module proxy:"; echo "$$out" | tail -n 1 ;; esac
 
-bench: ## Run all benchmarks
-	go test -run '^$$' -bench . -benchmem ./...
+bench: ## Run all benchmarks, without cgo like the binary
+	CGO_ENABLED=0 go test -run '^$$' -bench . -benchmem ./...
 
 venv: ## Install the Azure CLI and azure-cosmos into .venv for the tests (once; takes a minute or two)
 	@test -e $(VENV_STAMP) || { echo "installing azure-cli $(AZURE_CLI) into .venv" && python3 -m venv .venv && \
