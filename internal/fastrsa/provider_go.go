@@ -1,0 +1,7 @@
+//go:build !libcrypto
+
+package fastrsa
+
+var newEngine = newGolang
+
+func provider() string { return "crypto/rsa" }
