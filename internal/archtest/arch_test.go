@@ -24,7 +24,7 @@ var floors = [][]string{
 	{"internal/secret", "internal/fault", "internal/atomicfile", "internal/supervise", "internal/jsonx",
 		"internal/uri", "internal/naming", "internal/principal", "internal/fastrsa"},
 	{"internal/obs", "internal/audit", "internal/sealfs", "internal/store"},
-	{"internal/directory", "internal/rbac", "internal/resource", "internal/vault", "internal/account",
+	{"internal/directory", "internal/rbac", "internal/resource", "internal/vault", "internal/vault/", "internal/account",
 		"internal/docdb", "internal/docdb/", "internal/envelope", "internal/kek"},
 	{"internal/api/", "internal/front"},
 	{"internal/config", "internal/app"},
@@ -38,6 +38,7 @@ var floors = [][]string{
 var sideways = map[string][]string{
 	"internal/app":      {"internal/config"},
 	"internal/docdb":    {"internal/docdb/sql"},
+	"internal/vault":    {"internal/vault/material"},
 	"internal/api/":     {"internal/api/wire"},
 	"internal/api/arm/": {"internal/api/wire", "internal/api/arm"},
 }
@@ -48,6 +49,8 @@ var forbidden = []struct{ in, imports, instead string }{
 	{"internal/rbac", "net/http", "a face below internal/api"},
 	{"internal/resource", "net/http", "a face below internal/api"},
 	{"internal/vault", "net/http", "a face below internal/api"},
+	{"internal/vault/", "net/http", "a face below internal/api"},
+	{"internal/vault/material", module + "internal/store", "package vault"},
 	{"internal/account", "net/http", "a face below internal/api"},
 	{"internal/docdb", "net/http", "a face below internal/api"},
 	{"internal/docdb/", "net/http", "a face below internal/api"},

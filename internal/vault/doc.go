@@ -1,32 +1,40 @@
-// Package vault owns key vaults: the vaults themselves, who may use them, and the keys in them. A key
-// that is made or imported here never leaves: operations come to the key.
+// Package vault owns key vaults: the vaults themselves, who may use them, and what they hold: keys,
+// secrets and certificates. A key that is made or imported here never leaves: operations come to the
+// key. What is done with it (the mathematics) is package material.
 //
 // # What protects what
 //
-// Private keys are PKCS #8 in the control store, which is sealed at rest; parsed keys are cached in
-// memory for as long as their record lives. No method returns a private part, and no type of this
-// package that holds one prints it.
+// Private keys and the values of secrets stand in the control store, which is sealed at rest; what is
+// parsed is cached in memory for as long as its record lives. No method returns the private part of a
+// key, and no type of this package that holds one prints it. A backup leaves the server sealed with
+// AES-256-GCM under a key of the control store: it can be restored here and nowhere else.
 //
 // # Two doors
 //
 // Methods on vaults (PutVault, DeleteVault, …) belong to Resource Manager: the [Authorizer] decides by
-// action and resource id. Methods on keys belong to the data plane: first the vault's firewall, then the
-// form of the request, then the vault's access policies or, in RBAC mode, the Authorizer's data
-// actions, and only then whether the key exists. A caller without the right cannot tell a missing key
-// from a present one.
+// action and resource id. Methods on objects belong to the data plane: first the vault's firewall, then
+// the form of the request, then the vault's access policies or, in RBAC mode, the Authorizer's data
+// actions, and only then whether the object exists. A caller without the right cannot tell a missing
+// object from a present one.
 //
 // # States
 //
-//	vault: absent -> live -> deleted -> live (recover) | absent (purge, or the retention is over)
-//	key:   absent -> live -> deleted -> live (recover) | absent (purge, or the retention is over)
+//	vault:  absent -> live -> deleted -> live (recover) | absent (purge, or the retention is over)
+//	object: absent -> live -> deleted -> live (recover) | absent (purge, or the retention is over)
 //
 // Soft delete is always on. The retention is fixed when the vault is made; purge protection cannot be
 // taken back and forbids purging by hand. What has outlived its retention counts as absent at once and
 // is erased by the next change or by [Service.Sweep].
 //
-// A key is a list of versions; the last made is the current one. Older versions stay usable. disabled
-// blocks every cryptographic operation of a version; a version outside nbf and exp still decrypts,
-// unwraps and verifies, so that late rotation loses no data.
+// An object is a name with a list of versions; the last made is the current one, and older ones stay
+// usable. enabled, nbf and exp belong to a version:
+//
+//	            disabled                          outside nbf and exp
+//	key         no cryptographic operation        decrypts, unwraps and verifies, so that late rotation
+//	                                              loses no data; nothing else
+//	secret      its value is not read             no difference: that is left to those who use the value
+//
+// Keys and secrets that belong to a certificate are changed and deleted through it only.
 //
 // # Rotation
 //

@@ -12,27 +12,27 @@ import (
 	"github.com/latchkey-db/latchkey/internal/principal"
 )
 
-// request is an operation on keys from its decision to its record in the audit log.
+// request is an operation on objects from its decision to its record in the audit log.
 type request struct {
 	s       *Service
 	ctx     context.Context
 	caller  principal.Caller
 	need    permission
 	vault   Vault
-	key     string
+	name    string // of the object; "" for operations on all of them
 	version string
 	started time.Time
 }
 
-// guard is the first line of every method on keys: firewall, form of the request, right. Refusals are
-// recorded here; so is the permission of a change. The caller ends the request with done. key is ""
-// for operations on all keys; form are the findings about the rest of the request.
-func (s *Service) guard(ctx context.Context, c principal.Caller, vault, key string, need permission, form ...error) (*request, error) {
+// guard is the first line of every method on objects: firewall, form of the request, right. Refusals
+// are recorded here; so is the permission of a change. The caller ends the request with done. name is ""
+// for operations on all objects of a kind; form are the findings about the rest of the request.
+func (s *Service) guard(ctx context.Context, c principal.Caller, vault, name string, need permission, form ...error) (*request, error) {
 	v, err := s.live(vault)
 	if err != nil {
 		return nil, err
 	}
-	r := &request{s: s, ctx: ctx, caller: c, need: need, vault: v, key: key, started: s.cfg.Now()}
+	r := &request{s: s, ctx: ctx, caller: c, need: need, vault: v, name: name, started: s.cfg.Now()}
 	if err := s.decide(r, form); err != nil {
 		return nil, r.record(audit.Event.Decided, err)
 	}
@@ -46,7 +46,7 @@ func (s *Service) decide(r *request, form []error) error {
 	if err := s.firewall(r.caller, r.vault); err != nil {
 		return err
 	}
-	for _, err := range append([]error{checkName(r.key)}, form...) {
+	for _, err := range append([]error{checkName(r.name)}, form...) {
 		if err != nil {
 			return err
 		}
@@ -71,13 +71,13 @@ func (r *request) record(outcome func(audit.Event, error) audit.Event, cause err
 	return cause
 }
 
-// resource is the key id with its version, or the vault's address.
+// resource is the object's id with its version, or the vault's address.
 func (r *request) resource() string {
 	id := naming.From(r.ctx).VaultURI(r.vault.Name)
-	if r.key == "" {
+	if r.name == "" {
 		return id
 	}
-	id += "keys/" + r.key
+	id += r.need.kind.plural + "/" + r.name
 	if r.version != "" {
 		id += "/" + r.version
 	}
@@ -173,7 +173,7 @@ func (s *Service) allowed(r *request) error {
 // grants reports whether an access policy gives the caller a permission.
 func (v Vault) grants(c principal.Caller, need permission) bool {
 	for _, p := range v.Policies {
-		if strings.EqualFold(p.TenantID, v.TenantID) && p.covers(c) && p.Permissions.hasKey(need) {
+		if strings.EqualFold(p.TenantID, v.TenantID) && p.covers(c) && p.Permissions.has(need) {
 			return true
 		}
 	}
@@ -196,13 +196,13 @@ func sentence(c principal.Caller) string {
 
 func byPolicy(c principal.Caller, need permission, v Vault) error {
 	return fault.New(fault.Denied, "ForbiddenByPolicy",
-		"The user, group or application 'appid=%s;oid=%s;numgroups=%d;iss=https://sts.windows.net/%s/' does not have keys %s permission on key vault '%s'. For help resolving this issue, please see https://go.microsoft.com/fwlink/?linkid=2125287",
-		c.AppID, c.ObjectID, len(c.Groups), c.TenantID, need.policy, v.describe())
+		"The user, group or application 'appid=%s;oid=%s;numgroups=%d;iss=https://sts.windows.net/%s/' does not have %s %s permission on key vault '%s'. For help resolving this issue, please see https://go.microsoft.com/fwlink/?linkid=2125287",
+		c.AppID, c.ObjectID, len(c.Groups), c.TenantID, need.kind.plural, need.policy, v.describe())
 }
 
 // byRole asks the Authorizer and puts a refusal into the vault's own words.
 func (s *Service) byRole(r *request) error {
-	action, scope := Namespace+"/vaults/"+r.need.action, r.vault.keyScope(r.key)
+	action, scope := Namespace+"/vaults/"+r.need.action, r.vault.objectScope(r.need.kind, r.name)
 	err := s.cfg.Authorizer.AuthorizeData(r.ctx, r.caller, action, scope)
 	if err == nil || fault.KindOf(err) != fault.Denied {
 		return err

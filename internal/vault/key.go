@@ -1,162 +1,161 @@
 package vault
 
 import (
-	"crypto/rsa"
-	"crypto/x509"
+	"crypto/rand"
+	"encoding/hex"
 	"fmt"
 	"maps"
-	"math/big"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/latchkey-db/latchkey/internal/fault"
+	"github.com/latchkey-db/latchkey/internal/vault/material"
 )
 
-// der is a private key in PKCS #8. It prints as a constant.
-type der []byte
+// private is the encoding of a private key, or a secret's value. It prints as a constant.
+type private []byte
 
 // Format writes a constant, whatever the verb.
-func (der) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[secret]") }
+func (private) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[secret]") }
 
-// keyRecord is a key with all its versions, in the order in which they were made.
+// keyRecord is a key with all its versions.
 type keyRecord struct {
-	Name     string
-	Versions []version
-	Deletion *Deletion
+	object[keyVersion]
 	Rotation *RotationPolicy `json:",omitempty"` // nil was never set
 }
 
-// version is one version of a key. Times are Unix seconds, 0 for none.
-type version struct {
-	ID        string // 32 hex digits
-	KTY       string // RSA or RSA-HSM, as it was asked for
-	Ops       []string
-	Enabled   bool
-	NotBefore int64
-	Expires   int64
-	Created   int64
-	Updated   int64
-	Tags      map[string]string
-	Private   der
-
-	key *rsa.PrivateKey // Private, parsed
+func (k keyRecord) marked(d *Deletion) keyRecord {
+	k.Deletion = d
+	return k
 }
+
+func (k keyRecord) with(v keyVersion) keyRecord {
+	k.object = k.object.with(v)
+	return k
+}
+
+// keyVersion is one version of a key.
+type keyVersion struct {
+	state
+	KTY        string // as it was asked for: one of keyTypes
+	Curve      string `json:",omitempty"`
+	Bits       int    `json:",omitempty"` // 0 in RSA keys of older records
+	Ops        []string
+	Exportable bool           `json:",omitempty"`
+	Release    *ReleasePolicy `json:",omitempty"`
+	Private    private
+
+	key material.Key // Private, parsed
+}
+
+// ReleasePolicy says to which environments an exportable key may be released. It is kept and shown:
+// nobody can prove an environment here.
+type ReleasePolicy struct {
+	ContentType string
+	Data        []byte
+	Immutable   bool
+}
+
+// typeOf is the family of a key type: RSA-HSM is RSA.
+func typeOf(kty string) material.Type { return material.Type(strings.TrimSuffix(kty, hsm)) }
+
+// hsm ends the types of keys that are asked to live in hardware.
+const hsm = "-HSM"
+
+var keyTypes = []string{"RSA", "RSA-HSM", "EC", "EC-HSM", "oct", "oct-HSM"}
 
 // parse fills the cache of parsed keys.
 func (k *keyRecord) parse() error {
 	for i := range k.Versions {
 		v := &k.Versions[i]
-		parsed, err := x509.ParsePKCS8PrivateKey(v.Private)
-		if err != nil {
-			return fmt.Errorf("vault: stored key %q version %s cannot be read", k.Name, v.ID)
+		var err error
+		if v.key, err = material.Decode(v.params(), v.Private); err != nil {
+			return fmt.Errorf("version %s: %w", v.ID, err)
 		}
-		key, ok := parsed.(*rsa.PrivateKey)
-		if !ok {
-			return fmt.Errorf("vault: stored key %q version %s is not RSA", k.Name, v.ID)
-		}
-		v.key = key
 	}
 	return nil
 }
 
-// version returns the version of an id, or the current one for "".
-func (k *keyRecord) version(id string) (version, bool) {
-	if id == "" {
-		return k.Versions[len(k.Versions)-1], true
-	}
-	i := slices.IndexFunc(k.Versions, func(v version) bool { return strings.EqualFold(v.ID, id) })
-	if i < 0 {
-		return version{}, false
-	}
-	return k.Versions[i], true
-}
-
-// with returns a copy of k with v added, or in the place of the version of the same id.
-func (k *keyRecord) with(v version) *keyRecord {
-	c := *k
-	c.Versions = slices.Clone(k.Versions)
-	if i := slices.IndexFunc(c.Versions, func(o version) bool { return o.ID == v.ID }); i >= 0 {
-		c.Versions[i] = v
-		return &c
-	}
-	c.Versions = append(c.Versions, v)
-	return &c
+func (v keyVersion) params() material.Params {
+	return material.Params{Type: typeOf(v.KTY), Bits: v.Bits, Curve: v.Curve}
 }
 
 // Key is a version of a key as callers see it: the public half and the attributes.
 type Key struct {
-	Name            string
-	Version         string
-	KTY             string
-	Ops             []string
-	N, E            []byte // modulus and exponent, big endian without leading zeros
-	Attributes      Attributes
-	Created         time.Time
-	Updated         time.Time
-	Tags            map[string]string
-	RecoveryLevel   string
-	RecoverableDays int
-	Deletion        *Deletion // nil while the key lives
-}
-
-// Attributes are what an owner sets on a version. Times are nil when there is no bound.
-type Attributes struct {
-	Enabled   bool
-	NotBefore *time.Time
-	Expires   *time.Time
+	Properties
+	KTY        string
+	Ops        []string
+	Public     material.JWK
+	Exportable bool
+	Release    *ReleasePolicy
 }
 
 // view is the public form of a version.
-func (k *keyRecord) view(vault Vault, v version) Key {
+func (k keyRecord) view(vault Vault, v keyVersion) Key {
 	return Key{
-		Name: k.Name, Version: v.ID, KTY: v.KTY, Ops: slices.Clone(v.Ops), N: v.key.N.Bytes(), E: big.NewInt(int64(v.key.E)).Bytes(),
-		Attributes: Attributes{Enabled: v.Enabled, NotBefore: instant(v.NotBefore), Expires: instant(v.Expires)},
-		Created:    time.Unix(v.Created, 0).UTC(), Updated: time.Unix(v.Updated, 0).UTC(), Tags: maps.Clone(v.Tags),
-		RecoveryLevel: vault.RecoveryLevel(), RecoverableDays: vault.RetentionDays, Deletion: k.Deletion,
+		Properties: k.properties(vault, v), KTY: v.KTY, Ops: slices.Clone(v.Ops), Public: v.key.Public(),
+		Exportable: v.Exportable, Release: v.Release,
 	}
-}
-
-func instant(seconds int64) *time.Time {
-	if seconds == 0 {
-		return nil
-	}
-	t := time.Unix(seconds, 0).UTC()
-	return &t
 }
 
 // KeySpec is what a caller asks for. nil and zero members are left to the defaults at creation, and as
 // they are in an update.
 type KeySpec struct {
+	Change
 	KTY            string
-	Size           int // bits; 0 means 2048
-	PublicExponent int // 0 means 65537
+	Size           int    // bits; 0 means 2048, or 256 for oct
+	Curve          string // "" means P-256
+	PublicExponent int    // 0 means 65537
 	Ops            []string
-	Enabled        *bool
-	NotBefore      *int64 // Unix seconds
-	Expires        *int64
-	Exportable     bool
-	ReleasePolicy  bool // one was given
-	Tags           map[string]string
+	Exportable     *bool
+	Release        *ReleasePolicy
+}
+
+// Change is what a caller may set on a version of any object. nil members stay as they are.
+type Change struct {
+	Enabled   *bool
+	NotBefore *int64 // Unix seconds
+	Expires   *int64
+	Tags      map[string]string
 }
 
 const (
-	maxTags     = 15  // per key
-	maxTagChars = 256 // of a name or a value
+	maxTags        = 15       // per object
+	maxTagChars    = 256      // of a name or a value
+	maxReleaseData = 32 << 10 // bytes of a release policy
 )
 
 var (
 	namePattern    = regexp.MustCompile(`^[0-9a-zA-Z-]{1,127}$`)
 	versionPattern = regexp.MustCompile(`^[0-9a-fA-F]{32}$`)
-	operations     = []string{"encrypt", "decrypt", "sign", "verify", "wrapKey", "unwrapKey"}
 )
+
+// operationsOf are the key_ops that a family can have; the first named are those of a new key.
+var operationsOf = map[material.Type]struct{ usual, possible []string }{
+	material.RSA: {strings.Fields("encrypt decrypt sign verify wrapKey unwrapKey"), []string{opImport, opExport}},
+	material.EC:  {strings.Fields("sign verify"), []string{opImport, opExport}},
+	material.Oct: {strings.Fields("encrypt decrypt wrapKey unwrapKey"), []string{"sign", "verify", opImport, opExport}},
+}
+
+// The key_ops that are no operations of their own.
+const (
+	opImport = "import"
+	opExport = "export"
+)
+
+func newVersionID() string {
+	b := make([]byte, 16)
+	rand.Read(b)
+	return hex.EncodeToString(b)
+}
 
 func badParameter(format string, args ...any) *fault.Error {
 	return fault.New(fault.Invalid, "BadParameter", format, args...)
 }
 
-// checkName refuses what is not a key's name; "" stands for no name.
+// checkName refuses what is not an object's name; "" stands for no name.
 func checkName(name string) error {
 	if name == "" || namePattern.MatchString(name) {
 		return nil
@@ -164,25 +163,25 @@ func checkName(name string) error {
 	return badParameter("The request URI contains an invalid name: %s", name)
 }
 
-// check refuses a specification that no key can have.
-func (s KeySpec) check() error {
+func checkVersion(id string) error {
+	if id == "" || versionPattern.MatchString(id) {
+		return nil
+	}
+	return badParameter("The request URI contains an invalid version: %s", id)
+}
+
+// check refuses what no version can have.
+func (c Change) check() error {
 	switch {
-	case s.Exportable:
-		return badParameter("Exportable keys are not supported: key material never leaves this vault.")
-	case s.ReleasePolicy:
-		return badParameter("Key release policies are not supported by this vault.")
-	case s.NotBefore != nil && s.Expires != nil && *s.Expires != 0 && *s.Expires <= *s.NotBefore:
-		return badParameter("The attribute 'exp' must be later than 'nbf'.")
-	case s.NotBefore != nil && *s.NotBefore < 0, s.Expires != nil && *s.Expires < 0:
+	case c.NotBefore != nil && c.Expires != nil && *c.Expires != 0 && *c.Expires <= *c.NotBefore:
+		return badBounds()
+	case c.NotBefore != nil && *c.NotBefore < 0, c.Expires != nil && *c.Expires < 0:
 		return badParameter("The attributes 'nbf' and 'exp' must not be negative.")
 	}
-	for _, op := range s.Ops {
-		if !slices.Contains(operations, op) {
-			return badParameter("Property key_ops has invalid value '%s'.", op)
-		}
-	}
-	return checkTags(s.Tags)
+	return checkTags(c.Tags)
 }
+
+func badBounds() error { return badParameter("The attribute 'exp' must be later than 'nbf'.") }
 
 func checkTags(tags map[string]string) error {
 	if len(tags) > maxTags {
@@ -196,62 +195,126 @@ func checkTags(tags map[string]string) error {
 	return nil
 }
 
-// checkType refuses key types and sizes that are not served.
-func (s KeySpec) checkType() error {
-	switch strings.ToUpper(s.KTY) {
-	case "RSA", "RSA-HSM":
-	case "":
-		return badParameter("The property 'kty' is required.")
-	case "EC", "EC-HSM":
-		return badParameter("The key type '%s' is not supported by this vault; use RSA.", s.KTY)
-	default:
-		return badParameter("Property kty has invalid value '%s'.", s.KTY)
+// apply returns s with what c names changed; it refuses bounds that contradict each other.
+func (c Change) apply(s state, now time.Time) (state, error) {
+	if c.Enabled != nil {
+		s.Enabled = *c.Enabled
 	}
-	if s.Size != 0 && !validSize(s.Size) {
-		return badParameter("The key size %d is not valid for RSA; use 2048, 3072 or 4096.", s.Size)
+	if c.NotBefore != nil {
+		s.NotBefore = *c.NotBefore
+	}
+	if c.Expires != nil {
+		s.Expires = *c.Expires
+	}
+	if c.Tags != nil {
+		s.Tags = maps.Clone(c.Tags)
+	}
+	s.Updated = now.Unix()
+	if s.Expires != 0 && s.Expires <= s.NotBefore {
+		return s, badBounds()
+	}
+	return s, nil
+}
+
+// check refuses a specification that no key can have.
+func (s KeySpec) check() error {
+	for _, op := range s.Ops {
+		if !slices.Contains(operationsOf[material.RSA].usual, op) && op != opImport && op != opExport {
+			return badParameter("Property key_ops has invalid value '%.32s'.", op)
+		}
+	}
+	if s.Release != nil && len(s.Release.Data) > maxReleaseData {
+		return badParameter("The release policy exceeds the limit of %d bytes.", maxReleaseData)
+	}
+	return s.Change.check()
+}
+
+// kty is the key type in the service's spelling.
+func (s KeySpec) kty() (string, error) {
+	if s.KTY == "" {
+		return "", badParameter("The property 'kty' is required.")
+	}
+	i := slices.IndexFunc(keyTypes, func(t string) bool { return strings.EqualFold(t, s.KTY) })
+	if i < 0 {
+		return "", badParameter("Property kty has invalid value '%.32s'.", s.KTY)
+	}
+	return keyTypes[i], nil
+}
+
+// params are what a new key is made of.
+func (s KeySpec) params() (material.Params, error) {
+	kty, err := s.kty()
+	if err != nil {
+		return material.Params{}, err
 	}
 	if s.PublicExponent != 0 && s.PublicExponent != defaultExponent {
-		return badParameter("The public exponent %d is not supported; use %d.", s.PublicExponent, defaultExponent)
+		return material.Params{}, badParameter("The public exponent %d is not supported; use %d.", s.PublicExponent, defaultExponent)
+	}
+	return material.Params{Type: typeOf(kty), Bits: s.Size, Curve: s.Curve}.Normal()
+}
+
+const defaultExponent = 65537
+
+// checkUse refuses operations that the family does not have, and a key that may leave without saying
+// to whom.
+func (v keyVersion) checkUse() error {
+	known := operationsOf[typeOf(v.KTY)]
+	for _, op := range v.Ops {
+		if !slices.Contains(known.usual, op) && !slices.Contains(known.possible, op) {
+			return badParameter("The key operation '%s' is not possible with keys of the type %s.", op, v.KTY)
+		}
+	}
+	switch {
+	case v.Exportable && v.Release == nil:
+		return badParameter("An exportable key must have a release policy.")
+	case v.Release != nil && !v.Exportable:
+		return badParameter("A release policy needs a key that is exportable.")
 	}
 	return nil
 }
 
-const (
-	defaultSize     = 2048 // bits
-	defaultExponent = 65537
-)
-
-func validSize(bits int) bool { return bits == 2048 || bits == 3072 || bits == 4096 }
-
 // version makes a version from a specification and a key.
-func (s KeySpec) version(id string, key *rsa.PrivateKey, now time.Time) (version, error) {
-	private, err := x509.MarshalPKCS8PrivateKey(key)
+func (s KeySpec) version(key material.Key, now time.Time) (keyVersion, error) {
+	kty, err := s.kty()
 	if err != nil {
-		return version{}, fmt.Errorf("vault: encode a private key: %w", err)
+		return keyVersion{}, err
 	}
-	v := version{ID: id, KTY: strings.ToUpper(s.KTY), Ops: operations, Enabled: true, Created: now.Unix(), Private: private, key: key}
-	return s.apply(v, now), nil
+	encoded, err := key.Private()
+	if err != nil {
+		return keyVersion{}, fmt.Errorf("vault: encode a private key: %w", err)
+	}
+	p := key.Params()
+	v := keyVersion{state: newState(now), KTY: kty, Curve: p.Curve, Bits: p.Bits, Ops: operationsOf[p.Type].usual, Private: encoded, key: key}
+	return s.apply(v, now)
 }
 
 // apply returns v with what s names changed.
-func (s KeySpec) apply(v version, now time.Time) version {
+func (s KeySpec) apply(v keyVersion, now time.Time) (keyVersion, error) {
+	var err error
+	if v.state, err = s.Change.apply(v.state, now); err != nil {
+		return v, err
+	}
 	if s.Ops != nil {
 		v.Ops = unique(s.Ops)
 	}
-	if s.Enabled != nil {
-		v.Enabled = *s.Enabled
+	if s.Exportable != nil {
+		v.Exportable = *s.Exportable
 	}
-	if s.NotBefore != nil {
-		v.NotBefore = *s.NotBefore
+	if s.Release != nil {
+		v.Release = s.Release
 	}
-	if s.Expires != nil {
-		v.Expires = *s.Expires
+	return v, v.checkUse()
+}
+
+// change is apply for a version that is there already, of which some things are for good.
+func (s KeySpec) change(v keyVersion, now time.Time) (keyVersion, error) {
+	switch {
+	case s.Exportable != nil && *s.Exportable != v.Exportable:
+		return v, badParameter("The attribute 'exportable' cannot be changed.")
+	case s.Release != nil && v.Release != nil && v.Release.Immutable:
+		return v, badParameter("AKV.SKR.1020: Immutable Key Release Policy cannot be modified.")
 	}
-	if s.Tags != nil {
-		v.Tags = maps.Clone(s.Tags)
-	}
-	v.Updated = now.Unix()
-	return v
+	return s.apply(v, now)
 }
 
 func unique(list []string) []string {

@@ -3,148 +3,96 @@ package vault
 import (
 	"context"
 	"crypto/rand"
-	"crypto/rsa"
-	"encoding/hex"
-	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/latchkey-db/latchkey/internal/fault"
 	"github.com/latchkey-db/latchkey/internal/principal"
+	"github.com/latchkey-db/latchkey/internal/vault/material"
 )
 
-func newVersionID() string {
-	b := make([]byte, 16)
-	rand.Read(b)
-	return hex.EncodeToString(b)
-}
-
-func keyNotFound(name, version string) error {
-	if version != "" {
-		name += "/" + version
-	}
-	return fault.New(fault.NotFound, "KeyNotFound",
-		"A key with (name/id) %s was not found in this key vault. If you recently deleted this key you may be able to recover it using the correct recovery command. For help resolving this issue, please see https://go.microsoft.com/fwlink/?linkid=2125182", name)
-}
-
-func deletedKeyNotFound(name string) error {
-	return fault.New(fault.NotFound, "KeyNotFound", "Deleted Key not found: %s", name)
-}
-
 // liveKey returns a key that is not deleted, and one of its versions; "" means the current one.
-func (s *Service) liveKey(vault, name, id string) (*keyRecord, version, error) {
-	k, ok := s.findKey(vault, name)
-	if !ok || k.Deletion != nil {
-		return nil, version{}, keyNotFound(name, id)
+func (s *Service) liveKey(vault, name, id string) (keyRecord, keyVersion, error) {
+	k, err := s.keys.live(vault, name)
+	if err != nil {
+		return k, keyVersion{}, ofKeys.notFound(name, id)
 	}
 	v, ok := k.version(id)
 	if !ok {
-		return nil, version{}, keyNotFound(name, id)
+		return k, v, ofKeys.notFound(name, id)
 	}
 	return k, v, nil
 }
 
-// deletedKey returns a key that is deleted and can be recovered.
-func (s *Service) deletedKey(vault, name string) (*keyRecord, error) {
-	k, ok := s.findKey(vault, name)
-	if !ok || k.Deletion == nil {
-		return nil, deletedKeyNotFound(name)
-	}
-	return k, nil
-}
-
 // CreateKey generates a key, or a new current version of one.
 func (s *Service) CreateKey(ctx context.Context, c principal.Caller, vault, name string, spec KeySpec) (Key, error) {
-	r, err := s.guard(ctx, c, vault, name, mayCreate, spec.check(), spec.checkType())
+	p, badType := spec.params()
+	r, err := s.guard(ctx, c, vault, name, mayCreate, spec.check(), badType)
 	if err != nil {
 		return Key{}, err
 	}
-	if err := s.nameFree(vault, name); err != nil {
+	if err := s.keyFree(vault, name); err != nil {
 		return Key{}, r.done(err)
 	}
-	size := spec.Size
-	if size == 0 {
-		size = defaultSize
-	}
-	private, err := rsa.GenerateKey(rand.Reader, size)
+	key, err := material.Generate(p)
 	if err != nil {
-		return Key{}, r.done(fmt.Errorf("vault: generate a key: %w", err))
+		return Key{}, r.done(err)
 	}
-	return s.addVersion(r, spec, private)
+	return s.addVersion(r, spec, key)
 }
 
-// ImportKey takes a private key over as a new current version. The caller gives up private.
-func (s *Service) ImportKey(ctx context.Context, c principal.Caller, vault, name string, spec KeySpec, private *rsa.PrivateKey) (Key, error) {
-	r, err := s.guard(ctx, c, vault, name, mayImport, spec.check(), spec.checkType(), checkImported(private))
+// keyFree refuses a name that is deleted, or a certificate's.
+func (s *Service) keyFree(vault, name string) error {
+	if k, ok := s.keys.find(vault, name); ok && k.Managed && k.Deletion == nil {
+		return ofKeys.managed(name)
+	}
+	return s.keys.free(vault, name)
+}
+
+// ImportKey takes a private key over as a new current version.
+func (s *Service) ImportKey(ctx context.Context, c principal.Caller, vault, name string, spec KeySpec, jwk material.JWK) (Key, error) {
+	kty, badType := spec.kty()
+	jwk.Type = typeOf(kty)
+	r, err := s.guard(ctx, c, vault, name, mayImport, spec.check(), badType)
 	if err != nil {
 		return Key{}, err
 	}
-	return s.addVersion(r, spec, private)
-}
-
-func checkImported(private *rsa.PrivateKey) error {
-	switch {
-	case private == nil:
-		return badParameter("The property 'key' must be an RSA key in JWK form with its private members.")
-	case !validSize(private.N.BitLen()):
-		return badParameter("The key size %d is not valid for RSA; use 2048, 3072 or 4096.", private.N.BitLen())
-	case private.Validate() != nil:
-		return badParameter("The members of the RSA key do not fit together.")
+	key, err := material.Import(jwk)
+	if err != nil {
+		return Key{}, r.done(err)
 	}
-	return nil
-}
-
-// nameFree refuses the name of a deleted key.
-func (s *Service) nameFree(vault, name string) error {
-	if k, ok := s.findKey(vault, name); ok && k.Deletion != nil {
-		return fault.New(fault.Conflict, "ObjectIsDeletedButRecoverable",
-			"Key %s is currently in a deleted but recoverable state, and its name cannot be reused; in this state, the key can only be recovered or purged.", k.Name)
-	}
-	return nil
+	return s.addVersion(r, spec, key)
 }
 
 // addVersion stores a version and ends r.
-func (s *Service) addVersion(r *request, spec KeySpec, private *rsa.PrivateKey) (Key, error) {
-	v, err := spec.version(newVersionID(), private, s.cfg.Now())
+func (s *Service) addVersion(r *request, spec KeySpec, key material.Key) (Key, error) {
+	v, err := spec.version(key, s.cfg.Now())
 	if err != nil {
 		return Key{}, r.done(err)
 	}
 	r.version = v.ID
-	return s.changeKey(r, func() (*keyRecord, version, error) {
-		if err := s.nameFree(r.vault.Name, r.key); err != nil {
-			return nil, v, err
+	return s.changeKey(r, func() (keyRecord, keyVersion, error) {
+		if err := s.keyFree(r.vault.Name, r.name); err != nil {
+			return keyRecord{}, v, err
 		}
-		k, ok := s.findKey(r.vault.Name, r.key)
+		k, ok := s.keys.find(r.vault.Name, r.name)
 		if !ok {
-			k = &keyRecord{Name: r.key}
+			k.Name = r.name
 		}
 		return k.with(v), v, nil
 	})
 }
 
-// changeKey stores what edit returns as the only change of the service, and ends r. The vault must
-// still be there.
-func (s *Service) changeKey(r *request, edit func() (*keyRecord, version, error)) (Key, error) {
-	var key Key
-	err := s.change(r.ctx, func() error {
-		vault, err := s.live(r.vault.Name)
-		if err != nil {
-			return err
-		}
-		k, v, err := edit()
-		if err != nil {
-			return err
-		}
-		if err := s.saveKey(vault.Name, k); err != nil {
-			return err
-		}
-		key = k.view(vault, v)
-		return nil
+// changeKey stores what edit returns and ends r.
+func (s *Service) changeKey(r *request, edit func() (keyRecord, keyVersion, error)) (Key, error) {
+	var v keyVersion
+	k, err := change(r, s.keys, func() (k keyRecord, err error) {
+		k, v, err = edit()
+		return k, err
 	})
-	if err == nil {
-		s.cfg.OnChange(r.vault.Name, r.key)
+	if err != nil {
+		return Key{}, err
 	}
-	return key, r.done(err)
+	return k.view(r.vault, v), nil
 }
 
 // Key returns a version of a key; version "" is the current one.
@@ -161,11 +109,136 @@ func (s *Service) Key(ctx context.Context, c principal.Caller, vault, name, id s
 	return k.view(r.vault, v), r.done(nil)
 }
 
-func checkVersion(id string) error {
-	if id == "" || versionPattern.MatchString(id) {
-		return nil
+// Keys lists the current versions of all keys by name. The items carry no version.
+func (s *Service) Keys(ctx context.Context, c principal.Caller, vault string, p Page) (items []Key, next string, err error) {
+	return list(s, ctx, c, vault, p, mayList, s.keys, false, keyRecord.headline)
+}
+
+// DeletedKeys lists the deleted keys by name.
+func (s *Service) DeletedKeys(ctx context.Context, c principal.Caller, vault string, p Page) (items []Key, next string, err error) {
+	return list(s, ctx, c, vault, p, mayList.as("KeyListDeleted"), s.keys, true, keyRecord.headline)
+}
+
+// headline is a key in a list of keys.
+func (k keyRecord) headline(vault Vault) Key {
+	v, _ := k.version("")
+	out := k.view(vault, v)
+	out.Version = ""
+	return out
+}
+
+// KeyVersions lists the versions of a key by version id. A key that does not exist has none.
+func (s *Service) KeyVersions(ctx context.Context, c principal.Caller, vault, name string, p Page) (items []Key, next string, err error) {
+	r, err := s.guard(ctx, c, vault, name, mayList.as("KeyListVersions"))
+	if err != nil {
+		return nil, "", err
 	}
-	return badParameter("The request URI contains an invalid version: %s", id)
+	k, err := s.keys.live(vault, name)
+	if err != nil {
+		return []Key{}, "", r.done(nil)
+	}
+	items, next = versions(k.object, p, func(v keyVersion) Key { return k.view(r.vault, v) })
+	return items, next, r.done(nil)
+}
+
+// UpdateKey changes attributes, operations and tags of a version; "" is the current one.
+func (s *Service) UpdateKey(ctx context.Context, c principal.Caller, vault, name, id string, spec KeySpec) (Key, error) {
+	r, err := s.guard(ctx, c, vault, name, mayUpdate, checkVersion(id), spec.check())
+	if err != nil {
+		return Key{}, err
+	}
+	return s.changeKey(r, func() (keyRecord, keyVersion, error) {
+		k, v, err := s.liveKey(vault, name, id)
+		if err != nil {
+			return k, v, err
+		}
+		r.version = v.ID
+		v, err = spec.change(v, s.cfg.Now())
+		return k.with(v), v, err
+	})
+}
+
+// DeleteKey deletes all versions of a key; they can be recovered until the retention is over.
+func (s *Service) DeleteKey(ctx context.Context, c principal.Caller, vault, name string) (Key, error) {
+	r, err := s.guard(ctx, c, vault, name, mayDelete)
+	if err != nil {
+		return Key{}, err
+	}
+	return current(remove(r, s.keys))(r.vault)
+}
+
+// current views the current version of what a change left.
+func current(k keyRecord, err error) func(Vault) (Key, error) {
+	return func(vault Vault) (Key, error) {
+		if err != nil {
+			return Key{}, err
+		}
+		v, _ := k.version("")
+		return k.view(vault, v), nil
+	}
+}
+
+// DeletedKey returns the current version of a deleted key.
+func (s *Service) DeletedKey(ctx context.Context, c principal.Caller, vault, name string) (Key, error) {
+	r, err := s.guard(ctx, c, vault, name, mayGet.as("KeyGetDeleted"))
+	if err != nil {
+		return Key{}, err
+	}
+	k, err := s.keys.recoverable(vault, name)
+	return current(k, r.done(err))(r.vault)
+}
+
+// RecoverKey brings a deleted key back with all its versions.
+func (s *Service) RecoverKey(ctx context.Context, c principal.Caller, vault, name string) (Key, error) {
+	r, err := s.guard(ctx, c, vault, name, mayRecover)
+	if err != nil {
+		return Key{}, err
+	}
+	return current(bringBack(r, s.keys))(r.vault)
+}
+
+// PurgeKey destroys a deleted key for good, unless purge protection forbids it.
+func (s *Service) PurgeKey(ctx context.Context, c principal.Caller, vault, name string) error {
+	r, err := s.guard(ctx, c, vault, name, mayPurge)
+	if err != nil {
+		return err
+	}
+	return purge(r, s.keys)
+}
+
+// BackUpKey returns a blob with all versions of a key, which only [Service.RestoreKey] of this server
+// can read.
+func (s *Service) BackUpKey(ctx context.Context, c principal.Caller, vault, name string) ([]byte, error) {
+	r, err := s.guard(ctx, c, vault, name, mayBackUp)
+	if err != nil {
+		return nil, err
+	}
+	return backUp(r, s.keys, func(k keyRecord) int { return len(k.Versions) })
+}
+
+// RestoreKey brings back a key from a blob, with its name and versions.
+func (s *Service) RestoreKey(ctx context.Context, c principal.Caller, vault string, blob []byte) (Key, error) {
+	r, err := s.guard(ctx, c, vault, "", mayRestore)
+	if err != nil {
+		return Key{}, err
+	}
+	k, err := restore(r, s.keys, blob, (*keyRecord).parse)
+	return current(k, err)(r.vault)
+}
+
+// Random returns n random bytes. Whoever may read keys may have them.
+func (s *Service) Random(ctx context.Context, c principal.Caller, vault string, n int) ([]byte, error) {
+	var form error
+	if n < 1 || n > maxRandom {
+		form = badParameter("GetRandomBytesRequest: count cannot be greater than %d or less than 1", maxRandom)
+	}
+	r, err := s.guard(ctx, c, vault, "", mayGet.as("RandomBytesGet"), form)
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, n)
+	rand.Read(b)
+	return b, r.done(nil)
 }
 
 // Page asks for up to Max items after the one that Marker names ("" for the beginning). Markers come
@@ -176,8 +249,8 @@ type Page struct {
 }
 
 // paged cuts the page out of sorted items. next is "" on the last page.
-func paged(all []Key, p Page, id func(Key) string) (items []Key, next string) {
-	from, found := slices.BinarySearchFunc(all, p.Marker, func(k Key, m string) int { return strings.Compare(id(k), m) })
+func paged[T any](all []T, p Page, id func(T) string) (items []T, next string) {
+	from, found := slices.BinarySearchFunc(all, p.Marker, func(x T, m string) int { return strings.Compare(id(x), m) })
 	if found {
 		from++
 	}
@@ -186,158 +259,4 @@ func paged(all []Key, p Page, id func(Key) string) (items []Key, next string) {
 		return all, ""
 	}
 	return all[:p.Max], id(all[p.Max-1])
-}
-
-func byName(k Key) string    { return strings.ToLower(k.Name) }
-func byVersion(k Key) string { return k.Version }
-
-// Keys lists the current versions of all keys by name. The items carry no version.
-func (s *Service) Keys(ctx context.Context, c principal.Caller, vault string, p Page) (items []Key, next string, err error) {
-	return s.listKeys(ctx, c, vault, p, mayList, false)
-}
-
-// DeletedKeys lists the deleted keys by name.
-func (s *Service) DeletedKeys(ctx context.Context, c principal.Caller, vault string, p Page) (items []Key, next string, err error) {
-	return s.listKeys(ctx, c, vault, p, mayList.as("KeyListDeleted"), true)
-}
-
-func (s *Service) listKeys(ctx context.Context, c principal.Caller, vault string, p Page, need permission, deleted bool) ([]Key, string, error) {
-	r, err := s.guard(ctx, c, vault, "", need)
-	if err != nil {
-		return nil, "", err
-	}
-	all := s.snapshot(r.vault, deleted)
-	slices.SortFunc(all, func(a, b Key) int { return strings.Compare(byName(a), byName(b)) })
-	items, next := paged(all, p, byName)
-	return items, next, r.done(nil)
-}
-
-func (s *Service) snapshot(v Vault, deleted bool) []Key {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	all := []Key{}
-	for _, k := range s.byKey[strings.ToLower(v.Name)] {
-		if (k.Deletion != nil) != deleted || k.Deletion.over(s.cfg.Now()) {
-			continue
-		}
-		current, _ := k.version("")
-		view := k.view(v, current)
-		view.Version = ""
-		all = append(all, view)
-	}
-	return all
-}
-
-// KeyVersions lists the versions of a key by version id. A key that does not exist has none.
-func (s *Service) KeyVersions(ctx context.Context, c principal.Caller, vault, name string, p Page) (items []Key, next string, err error) {
-	r, err := s.guard(ctx, c, vault, name, mayList.as("KeyListVersions"))
-	if err != nil {
-		return nil, "", err
-	}
-	k, ok := s.findKey(vault, name)
-	if !ok || k.Deletion != nil {
-		return []Key{}, "", r.done(nil)
-	}
-	var all []Key
-	for _, v := range k.Versions {
-		all = append(all, k.view(r.vault, v))
-	}
-	slices.SortFunc(all, func(a, b Key) int { return strings.Compare(a.Version, b.Version) })
-	items, next = paged(all, p, byVersion)
-	return items, next, r.done(nil)
-}
-
-// UpdateKey changes attributes, operations and tags of a version; "" is the current one.
-func (s *Service) UpdateKey(ctx context.Context, c principal.Caller, vault, name, id string, spec KeySpec) (Key, error) {
-	r, err := s.guard(ctx, c, vault, name, mayUpdate, checkVersion(id), spec.check())
-	if err != nil {
-		return Key{}, err
-	}
-	return s.changeKey(r, func() (*keyRecord, version, error) {
-		k, v, err := s.liveKey(vault, name, id)
-		if err != nil {
-			return nil, v, err
-		}
-		r.version = v.ID
-		v = spec.apply(v, s.cfg.Now())
-		if v.Expires != 0 && v.Expires <= v.NotBefore {
-			return nil, v, badParameter("The attribute 'exp' must be later than 'nbf'.")
-		}
-		return k.with(v), v, nil
-	})
-}
-
-// DeleteKey deletes all versions of a key; they can be recovered until the retention is over.
-func (s *Service) DeleteKey(ctx context.Context, c principal.Caller, vault, name string) (Key, error) {
-	r, err := s.guard(ctx, c, vault, name, mayDelete)
-	if err != nil {
-		return Key{}, err
-	}
-	return s.changeKey(r, func() (*keyRecord, version, error) {
-		k, v, err := s.liveKey(vault, name, "")
-		if err != nil {
-			return nil, v, err
-		}
-		deleted := *k
-		deleted.Deletion = r.vault.deletion(s.cfg.Now())
-		return &deleted, v, nil
-	})
-}
-
-// DeletedKey returns the current version of a deleted key.
-func (s *Service) DeletedKey(ctx context.Context, c principal.Caller, vault, name string) (Key, error) {
-	r, err := s.guard(ctx, c, vault, name, mayGet.as("KeyGetDeleted"))
-	if err != nil {
-		return Key{}, err
-	}
-	k, err := s.deletedKey(vault, name)
-	if err != nil {
-		return Key{}, r.done(err)
-	}
-	v, _ := k.version("")
-	return k.view(r.vault, v), r.done(nil)
-}
-
-// RecoverKey brings a deleted key back with all its versions.
-func (s *Service) RecoverKey(ctx context.Context, c principal.Caller, vault, name string) (Key, error) {
-	r, err := s.guard(ctx, c, vault, name, mayRecover)
-	if err != nil {
-		return Key{}, err
-	}
-	return s.changeKey(r, func() (*keyRecord, version, error) {
-		k, err := s.deletedKey(vault, name)
-		if err != nil {
-			return nil, version{}, err
-		}
-		back := *k
-		back.Deletion = nil
-		v, _ := back.version("")
-		return &back, v, nil
-	})
-}
-
-// PurgeKey destroys a deleted key for good, unless purge protection forbids it.
-func (s *Service) PurgeKey(ctx context.Context, c principal.Caller, vault, name string) error {
-	r, err := s.guard(ctx, c, vault, name, mayPurge)
-	if err != nil {
-		return err
-	}
-	err = s.change(ctx, func() error {
-		v, err := s.live(vault)
-		if err != nil {
-			return err
-		}
-		if _, err := s.deletedKey(vault, name); err != nil {
-			return err
-		}
-		if v.PurgeProtect {
-			return fault.New(fault.Denied, "PurgeProtected",
-				"Operation \"purge\" is not allowed because purge protection is enabled for this vault. Key Vault service will automatically purge it after the retention period has passed.\r\nVault: %s", v.describe())
-		}
-		return s.eraseKey(vault, name)
-	})
-	if err == nil {
-		s.cfg.OnChange(r.vault.Name, name)
-	}
-	return r.done(err)
 }

@@ -37,12 +37,12 @@ func (v Vault) ID() uri.ResourceID {
 	return uri.ResourceID{Subscription: v.Subscription, ResourceGroup: v.Group, Provider: Namespace}.Child("vaults", v.Name)
 }
 
-// keyScope is the scope at which a key's data actions are granted.
-func (v Vault) keyScope(key string) string {
-	if key == "" {
+// objectScope is the scope at which an object's data actions are granted.
+func (v Vault) objectScope(k kind, name string) string {
+	if name == "" {
 		return v.ResourceID
 	}
-	return v.ResourceID + "/keys/" + key
+	return v.ResourceID + "/" + k.plural + "/" + name
 }
 
 // describe is how messages of the data plane name a vault.

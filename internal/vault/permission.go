@@ -2,8 +2,9 @@ package vault
 
 import "strings"
 
-// permission is one right on keys under its names.
+// permission is one right on objects of one kind under its names.
 type permission struct {
+	kind      kind
 	policy    string // in access policies
 	action    string // data action below Microsoft.KeyVault/vaults/
 	operation string // in the audit log
@@ -14,23 +15,41 @@ type permission struct {
 // The rights on keys. "all" stands for the permissions of the first generation without purge: clients
 // that want purge or the later ones name them beside "all".
 var (
-	mayCreate      = permission{"create", "keys/create/action", "KeyCreate", true, true}
-	mayImport      = permission{"import", "keys/import/action", "KeyImport", true, true}
-	mayGet         = permission{"get", "keys/read", "KeyGet", false, true}
-	mayList        = permission{"list", "keys/read", "KeyList", false, true}
-	mayUpdate      = permission{"update", "keys/update/action", "KeyUpdate", true, true}
-	mayDelete      = permission{"delete", "keys/delete", "KeyDelete", true, true}
-	mayRecover     = permission{"recover", "keys/recover/action", "KeyRecover", true, true}
-	mayPurge       = permission{"purge", "keys/purge/action", "KeyPurge", true, false}
-	mayRotate      = permission{"rotate", "keys/rotate/action", "KeyRotate", true, false}
-	mayGetRotation = permission{"getrotationpolicy", "keyrotationpolicies/read", "KeyGetRotationPolicy", false, false}
-	maySetRotation = permission{"setrotationpolicy", "keyrotationpolicies/write", "KeySetRotationPolicy", true, false}
-	mayEncrypt     = permission{"encrypt", "keys/encrypt/action", "KeyEncrypt", false, true}
-	mayDecrypt     = permission{"decrypt", "keys/decrypt/action", "KeyDecrypt", false, true}
-	mayWrap        = permission{"wrapKey", "keys/wrap/action", "KeyWrap", false, true}
-	mayUnwrap      = permission{"unwrapKey", "keys/unwrap/action", "KeyUnwrap", false, true}
-	maySign        = permission{"sign", "keys/sign/action", "KeySign", false, true}
-	mayVerify      = permission{"verify", "keys/verify/action", "KeyVerify", false, true}
+	mayCreate      = permission{ofKeys, "create", "keys/create/action", "KeyCreate", true, true}
+	mayImport      = permission{ofKeys, "import", "keys/import/action", "KeyImport", true, true}
+	mayGet         = permission{ofKeys, "get", "keys/read", "KeyGet", false, true}
+	mayList        = permission{ofKeys, "list", "keys/read", "KeyList", false, true}
+	mayUpdate      = permission{ofKeys, "update", "keys/update/action", "KeyUpdate", true, true}
+	mayDelete      = permission{ofKeys, "delete", "keys/delete", "KeyDelete", true, true}
+	mayRecover     = permission{ofKeys, "recover", "keys/recover/action", "KeyRecover", true, true}
+	mayPurge       = permission{ofKeys, "purge", "keys/purge/action", "KeyPurge", true, false}
+	mayBackUp      = permission{ofKeys, "backup", "keys/backup/action", "KeyBackup", false, true}
+	mayRestore     = permission{ofKeys, "restore", "keys/restore/action", "KeyRestore", true, true}
+	mayRotate      = permission{ofKeys, "rotate", "keys/rotate/action", "KeyRotate", true, false}
+	mayRelease     = permission{ofKeys, "release", "keys/release/action", "KeyRelease", false, false}
+	mayGetRotation = permission{ofKeys, "getrotationpolicy", "keyrotationpolicies/read", "KeyGetRotationPolicy", false, false}
+	maySetRotation = permission{ofKeys, "setrotationpolicy", "keyrotationpolicies/write", "KeySetRotationPolicy", true, false}
+	mayEncrypt     = permission{ofKeys, "encrypt", "keys/encrypt/action", "KeyEncrypt", false, true}
+	mayDecrypt     = permission{ofKeys, "decrypt", "keys/decrypt/action", "KeyDecrypt", false, true}
+	mayWrap        = permission{ofKeys, "wrapKey", "keys/wrap/action", "KeyWrap", false, true}
+	mayUnwrap      = permission{ofKeys, "unwrapKey", "keys/unwrap/action", "KeyUnwrap", false, true}
+	maySign        = permission{ofKeys, "sign", "keys/sign/action", "KeySign", false, true}
+	mayVerify      = permission{ofKeys, "verify", "keys/verify/action", "KeyVerify", false, true}
+)
+
+// The rights on secrets. Whoever may read the properties of secrets need not be allowed to read their
+// values: in RBAC mode the two are separate actions.
+var (
+	maySetSecret     = permission{ofSecrets, "set", "secrets/setSecret/action", "SecretSet", true, true}
+	mayGetSecret     = permission{ofSecrets, "get", "secrets/getSecret/action", "SecretGet", false, true}
+	mayListSecrets   = permission{ofSecrets, "list", "secrets/readMetadata/action", "SecretList", false, true}
+	mayUpdateSecret  = permission{ofSecrets, "set", "secrets/update/action", "SecretUpdate", true, true}
+	mayDeleteSecret  = permission{ofSecrets, "delete", "secrets/delete", "SecretDelete", true, true}
+	mayReadDeleted   = permission{ofSecrets, "get", "secrets/readMetadata/action", "SecretGetDeleted", false, true}
+	mayRecoverSecret = permission{ofSecrets, "recover", "secrets/recover/action", "SecretRecover", true, true}
+	mayPurgeSecret   = permission{ofSecrets, "purge", "secrets/purge/action", "SecretPurge", true, false}
+	mayBackUpSecret  = permission{ofSecrets, "backup", "secrets/backup/action", "SecretBackup", false, true}
+	mayRestoreSecret = permission{ofSecrets, "restore", "secrets/restore/action", "SecretRestore", true, true}
 )
 
 // as returns p under another name in the audit log.
@@ -39,14 +58,24 @@ func (p permission) as(operation string) permission {
 	return p
 }
 
-// hasKey reports whether the list for keys holds a permission.
-func (p Permissions) hasKey(need permission) bool {
-	for _, name := range p.Keys {
+// has reports whether the list for the permission's kind holds it.
+func (p Permissions) has(need permission) bool {
+	for _, name := range p.of(need.kind) {
 		if strings.EqualFold(name, need.policy) || need.inAll && strings.EqualFold(name, "all") {
 			return true
 		}
 	}
 	return false
+}
+
+func (p Permissions) of(k kind) []string {
+	switch k {
+	case ofKeys:
+		return p.Keys
+	case ofSecrets:
+		return p.Secrets
+	}
+	return p.Certificates
 }
 
 // The names that access policies may hold, by kind of object.

@@ -2,8 +2,6 @@ package vault
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/rsa"
 	"errors"
 	"fmt"
 	"regexp"
@@ -13,6 +11,7 @@ import (
 
 	"github.com/latchkey-db/latchkey/internal/fault"
 	"github.com/latchkey-db/latchkey/internal/principal"
+	"github.com/latchkey-db/latchkey/internal/vault/material"
 )
 
 // Duration is a span of the calendar (ISO 8601, without a time of day). The zero value stands for none.
@@ -208,9 +207,9 @@ func (p *RotationPolicy) expires(now time.Time) int64 {
 // due is when the current version is to be replaced. ok is false for keys that stay as they are.
 // A version without an exp of its own counts as one that lives as long as the policy says, so that a
 // policy with timeBeforeExpiry works from its first day.
-func (k *keyRecord) due() (at time.Time, ok bool) {
+func (k keyRecord) due() (at time.Time, ok bool) {
 	v, _ := k.version("")
-	if k.Rotation == nil || k.Deletion != nil || !v.Enabled {
+	if k.Rotation == nil || k.Deletion != nil || k.Managed || !v.Enabled {
 		return time.Time{}, false
 	}
 	created := time.Unix(v.Created, 0).UTC()
@@ -253,19 +252,18 @@ func (s *Service) SetRotationPolicy(ctx context.Context, c principal.Caller, vau
 	if err != nil {
 		return RotationPolicy{}, err
 	}
-	_, err = s.changeKey(r, func() (*keyRecord, version, error) {
+	_, err = s.changeKey(r, func() (keyRecord, keyVersion, error) {
 		k, v, err := s.liveKey(vault, name, "")
 		if err != nil {
-			return nil, v, err
+			return k, v, err
 		}
 		p.Updated = s.cfg.Now().Unix()
 		p.Created = p.Updated
 		if k.Rotation != nil {
 			p.Created = k.Rotation.Created
 		}
-		changed := *k
-		changed.Rotation = &p
-		return &changed, v, nil
+		k.Rotation = &p
+		return k, v, nil
 	})
 	return p, err
 }
@@ -277,38 +275,47 @@ func (s *Service) RotateKey(ctx context.Context, c principal.Caller, vault, name
 	if err != nil {
 		return Key{}, err
 	}
-	return s.rotate(r, func(*keyRecord) error { return nil })
+	return s.rotate(r, func(keyRecord) error { return nil })
 }
 
 // rotate ends r with a new version, unless still refuses the key as it is when the change is made:
 // much can happen while a key is generated.
-func (s *Service) rotate(r *request, still func(*keyRecord) error) (Key, error) {
-	_, old, err := s.liveKey(r.vault.Name, r.key, "")
+func (s *Service) rotate(r *request, still func(keyRecord) error) (Key, error) {
+	_, old, err := s.liveKey(r.vault.Name, r.name, "")
 	if err != nil {
 		return Key{}, r.done(err)
 	}
-	private, err := rsa.GenerateKey(rand.Reader, old.key.N.BitLen())
+	key, err := material.Generate(old.key.Params())
 	if err != nil {
-		return Key{}, r.done(fmt.Errorf("vault: generate a key: %w", err))
+		return Key{}, r.done(err)
 	}
-	return s.changeKey(r, func() (*keyRecord, version, error) {
-		k, old, err := s.liveKey(r.vault.Name, r.key, "")
-		if err == nil {
-			err = still(k)
+	return s.changeKey(r, func() (keyRecord, keyVersion, error) {
+		k, old, err := s.liveKey(r.vault.Name, r.name, "")
+		switch {
+		case err != nil:
+			return k, old, err
+		case k.Managed:
+			return k, old, ofKeys.managed(k.Name)
+		case old.key.Params() != key.Params():
+			return k, old, errOvertaken
 		}
-		if err != nil {
-			return nil, old, err
+		if err := still(k); err != nil {
+			return k, old, err
 		}
-		v, err := k.successor(old, private, s.cfg.Now())
+		v, err := k.successor(old, key, s.cfg.Now())
 		r.version = v.ID
 		return k.with(v), v, err
 	})
 }
 
+// errOvertaken stops a rotation whose key became another while the new one was generated.
+var errOvertaken = fault.New(fault.Conflict, "KeyChanged", "The key was changed by another request; try again.")
+
 // successor is the version that follows old.
-func (k *keyRecord) successor(old version, private *rsa.PrivateKey, now time.Time) (version, error) {
+func (k keyRecord) successor(old keyVersion, key material.Key, now time.Time) (keyVersion, error) {
 	expires := k.Rotation.expires(now)
-	return KeySpec{KTY: old.KTY, Ops: old.Ops, Tags: old.Tags, Expires: &expires}.version(newVersionID(), private, now)
+	spec := KeySpec{KTY: old.KTY, Ops: old.Ops, Exportable: &old.Exportable, Release: old.Release, Change: Change{Tags: old.Tags, Expires: &expires}}
+	return spec.version(key, now)
 }
 
 // NextRotation is when the first key is due for a rotation by its policy; ok is false when none will be.
@@ -321,15 +328,14 @@ func (s *Service) NextRotation() (at time.Time, ok bool) {
 	return at, ok
 }
 
-// rotating calls visit with every key that will be rotated by itself. visit must not block.
+// rotating calls visit with every key that will be rotated by itself.
 func (s *Service) rotating(visit func(vault, key string, due time.Time)) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	for name, v := range s.byName {
+	_, vaults := s.overdue(s.cfg.Now())
+	for _, v := range vaults {
 		if v.Deletion != nil {
 			continue
 		}
-		for _, k := range s.byKey[name] {
+		for _, k := range s.keys.all(v.Name, false) {
 			if at, ok := k.due(); ok {
 				visit(v.Name, k.Name, at)
 			}
@@ -364,7 +370,7 @@ func (s *Service) rotateDue(ctx context.Context, now time.Time) error {
 func (s *Service) rotateOne(ctx context.Context, vault, key string, now time.Time) error {
 	r, err := s.guard(ctx, principal.Server("key rotation"), vault, key, mayRotate)
 	if err == nil {
-		_, err = s.rotate(r, func(k *keyRecord) error {
+		_, err = s.rotate(r, func(k keyRecord) error {
 			if at, ok := k.due(); !ok || now.Before(at) {
 				return errNotDue
 			}

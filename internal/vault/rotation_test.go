@@ -231,7 +231,7 @@ func TestRotationBeforeExpiry(t *testing.T) {
 	if at, _ := w.svc.NextRotation(); !at.Equal(start.AddDate(0, 0, 60)) {
 		t.Errorf("without an exp: %v", at)
 	}
-	_, err := w.svc.UpdateKey(ctx, user, "kv1", "k1", "", vault.KeySpec{Expires: ptr(start.AddDate(0, 0, 40).Unix())})
+	_, err := w.svc.UpdateKey(ctx, user, "kv1", "k1", "", vault.KeySpec{Change: vault.Change{Expires: ptr(start.AddDate(0, 0, 40).Unix())}})
 	want(t, err, "")
 	if at, _ := w.svc.NextRotation(); !at.Equal(start.AddDate(0, 0, 10)) {
 		t.Errorf("with an exp: %v", at)
@@ -262,11 +262,11 @@ func TestRotationWaits(t *testing.T) {
 	}{
 		{"disabled",
 			func(w *world) error {
-				_, err := w.svc.UpdateKey(ctx, user, "kv1", "k1", "", vault.KeySpec{Enabled: ptr(false)})
+				_, err := w.svc.UpdateKey(ctx, user, "kv1", "k1", "", vault.KeySpec{Change: vault.Change{Enabled: ptr(false)}})
 				return err
 			},
 			func(w *world) error {
-				_, err := w.svc.UpdateKey(ctx, user, "kv1", "k1", "", vault.KeySpec{Enabled: ptr(true)})
+				_, err := w.svc.UpdateKey(ctx, user, "kv1", "k1", "", vault.KeySpec{Change: vault.Change{Enabled: ptr(true)}})
 				return err
 			}},
 		{"deleted",
@@ -322,7 +322,7 @@ func TestRotationFails(t *testing.T) {
 func TestRotationOvertaken(t *testing.T) {
 	for name, overtake := range map[string]func(w *world) error{
 		"disabled": func(w *world) error {
-			_, err := w.svc.UpdateKey(ctx, user, "kv1", "k1", "", vault.KeySpec{Enabled: ptr(false)})
+			_, err := w.svc.UpdateKey(ctx, user, "kv1", "k1", "", vault.KeySpec{Change: vault.Change{Enabled: ptr(false)}})
 			return err
 		},
 		"policy withdrawn": func(w *world) error {

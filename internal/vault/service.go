@@ -45,28 +45,25 @@ type Config struct {
 	Log      *slog.Logger     // nil discards
 }
 
-// Service is the set of all vaults and keys. It is safe for concurrent use.
+// Service is the set of all vaults and what they hold. It is safe for concurrent use.
 //
 // Lock order: changing before mu. changing makes one change at a time and is held over the store;
-// mu guards the two maps and is never held over anything slow.
+// mu guards the vaults, each shelf has one for its objects; none is held over anything slow.
 type Service struct {
-	cfg    Config
-	vaults *store.Table[Vault]
-	keys   *store.Table[keyRecord]
+	cfg     Config
+	vaults  *store.Table[Vault]
+	keys    *shelf[keyRecord]
+	secrets *shelf[secretRecord]
 
 	changing sync.Mutex
 	mu       sync.RWMutex
-	byName   map[string]*Vault                // by lower-case name
-	byKey    map[string]map[string]*keyRecord // by lower-case vault name, then key name
+	byName   map[string]*Vault // by lower-case name
 }
 
-// Open loads all vaults and keys.
+// Open loads all vaults and what they hold.
 func Open(cfg Config) (*Service, error) {
-	s := &Service{
-		cfg:    withDefaults(cfg),
-		vaults: store.NewTable[Vault](cfg.DB, "vault/vaults"), keys: store.NewTable[keyRecord](cfg.DB, "vault/keys"),
-		byName: map[string]*Vault{}, byKey: map[string]map[string]*keyRecord{},
-	}
+	cfg = withDefaults(cfg)
+	s := &Service{cfg: cfg, vaults: store.NewTable[Vault](cfg.DB, "vault/vaults"), byName: map[string]*Vault{}}
 	vaults, err := s.vaults.All()
 	if err != nil {
 		return nil, err
@@ -74,7 +71,11 @@ func Open(cfg Config) (*Service, error) {
 	for name, v := range vaults {
 		s.byName[name] = &v
 	}
-	return s, s.loadKeys()
+	if s.keys, err = openShelf(cfg.DB, ofKeys, cfg.Now, (*keyRecord).parse); err != nil {
+		return nil, err
+	}
+	s.secrets, err = openShelf(cfg.DB, ofSecrets, cfg.Now, func(*secretRecord) error { return nil })
+	return s, err
 }
 
 func withDefaults(cfg Config) Config {
@@ -99,35 +100,6 @@ func withDefaults(cfg Config) Config {
 	return cfg
 }
 
-func (s *Service) loadKeys() error {
-	all, err := s.keys.All()
-	if err != nil {
-		return err
-	}
-	for id, rec := range all {
-		if err := rec.parse(); err != nil {
-			return err
-		}
-		vault, name, _ := strings.Cut(id, "/")
-		s.publishKey(vault, name, &rec)
-	}
-	return nil
-}
-
-// publishKey makes rec visible; nil removes. Names are in lower case.
-func (s *Service) publishKey(vault, name string, rec *keyRecord) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if rec == nil {
-		delete(s.byKey[vault], name)
-		return
-	}
-	if s.byKey[vault] == nil {
-		s.byKey[vault] = map[string]*keyRecord{}
-	}
-	s.byKey[vault][name] = rec
-}
-
 // find returns the vault of a name, live or deleted, unless its retention is over.
 func (s *Service) find(name string) (Vault, bool) {
 	s.mu.RLock()
@@ -148,17 +120,6 @@ func (s *Service) live(name string) (Vault, error) {
 	return v, nil
 }
 
-// findKey returns the record of a key, live or deleted, unless its retention is over.
-func (s *Service) findKey(vault, name string) (*keyRecord, bool) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	k, ok := s.byKey[strings.ToLower(vault)][strings.ToLower(name)]
-	if !ok || k.Deletion.over(s.cfg.Now()) {
-		return nil, false
-	}
-	return k, true
-}
-
 // saveVault makes v durable and then visible. The caller holds changing.
 func (s *Service) saveVault(v Vault) error {
 	key := strings.ToLower(v.Name)
@@ -171,44 +132,19 @@ func (s *Service) saveVault(v Vault) error {
 	return nil
 }
 
-// saveKey makes rec durable and then visible. The caller holds changing.
-func (s *Service) saveKey(vault string, rec *keyRecord) error {
-	vault, name := strings.ToLower(vault), strings.ToLower(rec.Name)
-	if err := s.keys.Put(vault+"/"+name, *rec); err != nil {
-		return err
-	}
-	s.publishKey(vault, name, rec)
-	return nil
-}
-
-// eraseKey removes a key for good. The caller holds changing.
-func (s *Service) eraseKey(vault, name string) error {
-	vault, name = strings.ToLower(vault), strings.ToLower(name)
-	if err := s.keys.Delete(vault + "/" + name); err != nil {
-		return err
-	}
-	s.publishKey(vault, name, nil)
-	return nil
-}
-
-// eraseVault removes a vault and its keys for good, in one commit. The caller holds changing.
+// eraseVault removes a vault and all that it holds for good, in one commit. The caller holds changing.
 func (s *Service) eraseVault(name string) error {
 	name = strings.ToLower(name)
-	b := s.cfg.DB.NewBatch()
-	s.mu.RLock()
-	for key := range s.byKey[name] {
-		s.keys.DeleteIn(b, name+"/"+key)
-	}
-	s.mu.RUnlock()
-	s.vaults.DeleteIn(b, name)
-	if err := s.cfg.DB.Commit(b); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.byName, name)
-	delete(s.byKey, name)
-	return nil
+	return s.commit(func(c *changes) {
+		s.keys.emptyIn(c, name)
+		s.secrets.emptyIn(c, name)
+		s.vaults.DeleteIn(c.batch, name)
+		c.do(nil, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			delete(s.byName, name)
+		})
+	})
 }
 
 // Sweep does what is due at now: it erases deleted vaults and keys whose retention is over, and rotates
@@ -225,8 +161,8 @@ func (s *Service) eraseOverdue(ctx context.Context, now time.Time) error {
 
 // sweep erases what is overdue at now; changes do it for themselves. The caller holds changing.
 func (s *Service) sweep(ctx context.Context, now time.Time) error {
-	vaults, keys := s.overdue(now)
-	for _, v := range vaults {
+	overdue, rest := s.overdue(now)
+	for _, v := range overdue {
 		if err := s.recordPurge(ctx, "VaultPurge", v.ResourceID); err != nil {
 			return err
 		}
@@ -234,11 +170,21 @@ func (s *Service) sweep(ctx context.Context, now time.Time) error {
 			return err
 		}
 	}
-	for _, k := range keys {
-		if err := s.recordPurge(ctx, "KeyPurge", k.vault.keyScope(k.name)); err != nil {
+	for _, v := range rest {
+		if err := errors.Join(sweepShelf(ctx, s, s.keys, v, now), sweepShelf(ctx, s, s.secrets, v, now)); err != nil {
 			return err
 		}
-		if err := s.eraseKey(k.vault.Name, k.name); err != nil {
+	}
+	return nil
+}
+
+// sweepShelf erases a vault's objects of one kind that are overdue.
+func sweepShelf[R record[R]](ctx context.Context, s *Service, h *shelf[R], v Vault, now time.Time) error {
+	for _, name := range h.overdue(v.Name, now) {
+		if err := s.recordPurge(ctx, h.kind.title+"Purge", v.objectScope(h.kind, name)); err != nil {
+			return err
+		}
+		if err := s.commit(func(c *changes) { h.eraseIn(c, v.Name, name) }); err != nil {
 			return err
 		}
 	}
@@ -250,27 +196,18 @@ func (s *Service) recordPurge(ctx context.Context, operation, resource string) e
 		Outcome: audit.Allowed, Caller: "platform", Detail: "the retention is over"})
 }
 
-type overdueKey struct {
-	vault Vault
-	name  string
-}
-
-// overdue collects what Sweep erases; the keys of an overdue vault go with it.
-func (s *Service) overdue(now time.Time) (vaults []Vault, keys []overdueKey) {
+// overdue tells the vaults whose retention is over from the others.
+func (s *Service) overdue(now time.Time) (over, rest []Vault) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	for name, v := range s.byName {
+	for _, v := range s.byName {
 		if v.Deletion.over(now) {
-			vaults = append(vaults, *v)
+			over = append(over, *v)
 			continue
 		}
-		for _, k := range s.byKey[name] {
-			if k.Deletion.over(now) {
-				keys = append(keys, overdueKey{*v, k.Name})
-			}
-		}
+		rest = append(rest, *v)
 	}
-	return vaults, keys
+	return over, rest
 }
 
 // change runs edit as the only change of the service, after what is overdue has gone.

@@ -6,6 +6,7 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
+	"math/big"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +21,7 @@ import (
 	"github.com/latchkey-db/latchkey/internal/store"
 	"github.com/latchkey-db/latchkey/internal/uri"
 	"github.com/latchkey-db/latchkey/internal/vault"
+	"github.com/latchkey-db/latchkey/internal/vault/material"
 )
 
 const (
@@ -29,6 +31,12 @@ const (
 	team   = "aaaaaaaa-0000-0000-0000-000000000002"
 	appID  = "aaaaaaaa-0000-0000-0000-000000000003"
 )
+
+// testJWK is testKey in parts.
+func testJWK() material.JWK {
+	k := testKey()
+	return material.JWK{N: k.N.Bytes(), E: big.NewInt(int64(k.E)).Bytes(), D: k.D.Bytes(), P: k.Primes[0].Bytes(), Q: k.Primes[1].Bytes()}
+}
 
 // world is a vault service among fakes that can be told to fail.
 type world struct {
@@ -156,7 +164,7 @@ var testKey = sync.OnceValue(func() *rsa.PrivateKey {
 // key imports a key without the cost of generating one.
 func (w *world) key(v, name string) vault.Key {
 	w.t.Helper()
-	k, err := w.svc.ImportKey(ctx, principal.Server("test"), v, name, vault.KeySpec{KTY: "RSA"}, testKey())
+	k, err := w.svc.ImportKey(ctx, principal.Server("test"), v, name, vault.KeySpec{KTY: "RSA"}, testJWK())
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -173,19 +181,19 @@ func want(t testing.TB, err error, reason string) {
 
 // operations are the operations on k1 of kv1 by the policy permission that each needs.
 func (w *world) operations() map[string]func(c principal.Caller) error {
-	crypt := func(op vault.Operation, in vault.Input) func(principal.Caller) error {
+	crypt := func(op material.Operation, in material.Input) func(principal.Caller) error {
 		return func(c principal.Caller) error {
 			_, err := w.svc.Crypt(ctx, c, "kv1", "k1", "", op, in)
 			return err
 		}
 	}
-	plain := vault.Input{Algorithm: "RSA-OAEP-256", Value: []byte("x")}
-	wrapped, err := w.svc.Crypt(ctx, principal.Server("test"), "kv1", "k1", "", vault.Wrap, plain)
+	plain := material.Input{Algorithm: "RSA-OAEP-256", Value: []byte("x")}
+	wrapped, err := w.svc.Crypt(ctx, principal.Server("test"), "kv1", "k1", "", material.Wrap, plain)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	sealed := vault.Input{Algorithm: "RSA-OAEP-256", Value: wrapped.Value}
-	digest := vault.Input{Algorithm: "RS256", Value: make([]byte, 32), Digest: make([]byte, 32)}
+	sealed := material.Input{Algorithm: "RSA-OAEP-256", Value: wrapped.Value}
+	digest := material.Input{Algorithm: "RS256", Value: make([]byte, 32), Digest: make([]byte, 32)}
 	return map[string]func(principal.Caller) error{
 		"get":  func(c principal.Caller) error { _, err := w.svc.Key(ctx, c, "kv1", "k1", ""); return err },
 		"list": func(c principal.Caller) error { _, _, err := w.svc.Keys(ctx, c, "kv1", vault.Page{}); return err },
@@ -194,7 +202,7 @@ func (w *world) operations() map[string]func(c principal.Caller) error {
 			return err
 		},
 		"import": func(c principal.Caller) error {
-			_, err := w.svc.ImportKey(ctx, c, "kv1", "k1", vault.KeySpec{KTY: "RSA"}, testKey())
+			_, err := w.svc.ImportKey(ctx, c, "kv1", "k1", vault.KeySpec{KTY: "RSA"}, testJWK())
 			return err
 		},
 		"update": func(c principal.Caller) error {
@@ -213,9 +221,9 @@ func (w *world) operations() map[string]func(c principal.Caller) error {
 		"delete":  func(c principal.Caller) error { _, err := w.svc.DeleteKey(ctx, c, "kv1", "absent"); return err },
 		"recover": func(c principal.Caller) error { _, err := w.svc.RecoverKey(ctx, c, "kv1", "absent"); return err },
 		"purge":   func(c principal.Caller) error { return w.svc.PurgeKey(ctx, c, "kv1", "absent") },
-		"encrypt": crypt(vault.Encrypt, plain), "wrapKey": crypt(vault.Wrap, plain),
-		"decrypt": crypt(vault.Decrypt, sealed), "unwrapKey": crypt(vault.Unwrap, sealed),
-		"sign": crypt(vault.Sign, digest), "verify": crypt(vault.Verify, digest),
+		"encrypt": crypt(material.Encrypt, plain), "wrapKey": crypt(material.Wrap, plain),
+		"decrypt": crypt(material.Decrypt, sealed), "unwrapKey": crypt(material.Unwrap, sealed),
+		"sign": crypt(material.Sign, digest), "verify": crypt(material.Verify, digest),
 	}
 }
 
@@ -334,11 +342,11 @@ func TestAttributes(t *testing.T) {
 		opens  string
 	}{
 		{"plain", vault.KeySpec{}, "", ""},
-		{"valid", vault.KeySpec{NotBefore: &past, Expires: &future}, "", ""},
-		{"disabled", vault.KeySpec{Enabled: ptr(false)}, "KeyDisabled", "KeyDisabled"},
-		{"not yet valid", vault.KeySpec{NotBefore: &future}, "KeyNotYetValid", ""},
-		{"expired", vault.KeySpec{Expires: &past}, "KeyExpired", ""},
-		{"expires now", vault.KeySpec{Expires: ptr(int64(1_800_000_000))}, "KeyExpired", ""},
+		{"valid", vault.KeySpec{Change: vault.Change{NotBefore: &past, Expires: &future}}, "", ""},
+		{"disabled", vault.KeySpec{Change: vault.Change{Enabled: ptr(false)}}, "KeyDisabled", "KeyDisabled"},
+		{"not yet valid", vault.KeySpec{Change: vault.Change{NotBefore: &future}}, "KeyNotYetValid", ""},
+		{"expired", vault.KeySpec{Change: vault.Change{Expires: &past}}, "KeyExpired", ""},
+		{"expires now", vault.KeySpec{Change: vault.Change{Expires: ptr(int64(1_800_000_000))}}, "KeyExpired", ""},
 		{"no operations", vault.KeySpec{Ops: []string{}}, "KeyOperationForbidden", "KeyOperationForbidden"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -365,11 +373,11 @@ func TestAttributes(t *testing.T) {
 func TestKeyLife(t *testing.T) {
 	w := newWorld(t)
 	w.put("kv1", spec(policy(alice, "all", "purge", "rotate")))
-	first, err := w.svc.CreateKey(ctx, user, "kv1", "Key-1", vault.KeySpec{KTY: "RSA", Ops: []string{"wrapKey", "unwrapKey"}, Tags: map[string]string{"a": "b"}})
+	first, err := w.svc.CreateKey(ctx, user, "kv1", "Key-1", vault.KeySpec{KTY: "RSA", Ops: []string{"wrapKey", "unwrapKey"}, Change: vault.Change{Tags: map[string]string{"a": "b"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	wrapped, err := w.svc.Crypt(ctx, user, "kv1", "key-1", "", vault.Wrap, vault.Input{Algorithm: "RSA-OAEP-256", Value: []byte("secret")})
+	wrapped, err := w.svc.Crypt(ctx, user, "kv1", "key-1", "", material.Wrap, material.Input{Algorithm: "RSA-OAEP-256", Value: []byte("secret")})
 	if err != nil || wrapped.Version != first.Version {
 		t.Fatalf("%v %v", wrapped, err)
 	}
@@ -380,7 +388,7 @@ func TestKeyLife(t *testing.T) {
 	_ = w.db.Close()
 	w.open()
 	unwrap := func(version string) (string, error) {
-		r, err := w.svc.Crypt(ctx, user, "kv1", "key-1", version, vault.Unwrap, vault.Input{Algorithm: "RSA-OAEP-256", Value: wrapped.Value})
+		r, err := w.svc.Crypt(ctx, user, "kv1", "key-1", version, material.Unwrap, material.Input{Algorithm: "RSA-OAEP-256", Value: wrapped.Value})
 		return string(r.Value), err
 	}
 	if s, err := unwrap(first.Version); s != "secret" || err != nil {
@@ -402,7 +410,7 @@ func TestKeyLife(t *testing.T) {
 	want(t, err, "KeyNotFound")
 	_, err = w.svc.CreateKey(ctx, user, "kv1", "key-1", vault.KeySpec{KTY: "RSA"})
 	want(t, err, "ObjectIsDeletedButRecoverable")
-	_, err = w.svc.ImportKey(ctx, user, "kv1", "key-1", vault.KeySpec{KTY: "RSA"}, testKey())
+	_, err = w.svc.ImportKey(ctx, user, "kv1", "key-1", vault.KeySpec{KTY: "RSA"}, testJWK())
 	want(t, err, "ObjectIsDeletedButRecoverable")
 	_, err = w.svc.RecoverKey(ctx, user, "kv1", "key-1")
 	want(t, err, "")

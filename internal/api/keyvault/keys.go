@@ -1,27 +1,27 @@
 package keyvault
 
 import (
-	"encoding/json"
 	"net/http"
-	"net/url"
-	"strconv"
 
 	"github.com/latchkey-db/latchkey/internal/api/wire"
 	"github.com/latchkey-db/latchkey/internal/fault"
 	"github.com/latchkey-db/latchkey/internal/vault"
+	"github.com/latchkey-db/latchkey/internal/vault/material"
 )
 
-// bodyLimit bounds a request body, in bytes; the largest honest one is an imported 4096 bit key.
-const bodyLimit = 128 << 10
+// bodyLimit bounds a request body, in bytes; the largest honest one is an imported certificate.
+const bodyLimit = 256 << 10
 
 func (x *exchange) read(v any) error { return wire.ReadJSON(x.r, bodyLimit, v) }
 
-// one answers with a key.
-func (x *exchange) one(k vault.Key, err error) (int, any, error) {
-	if err != nil {
-		return 0, nil, err
+// shown answers with what show makes of a domain method's result.
+func shown[T, U any](show func(T) U) func(T, error) (int, any, error) {
+	return func(v T, err error) (int, any, error) {
+		if err != nil {
+			return 0, nil, err
+		}
+		return http.StatusOK, show(v), nil
 	}
-	return http.StatusOK, x.bundle(k), nil
 }
 
 func createKey(s *vault.Service, x *exchange) (int, any, error) {
@@ -29,7 +29,11 @@ func createKey(s *vault.Service, x *exchange) (int, any, error) {
 	if err := x.read(&in); err != nil {
 		return 0, nil, err
 	}
-	return x.one(s.CreateKey(x.ctx, x.caller, x.vault, x.route.name, in.spec()))
+	spec, err := in.spec()
+	if err != nil {
+		return 0, nil, err
+	}
+	return shown(x.keyOut)(s.CreateKey(x.ctx, x.caller, x.vault, x.route.name, spec))
 }
 
 func importKey(s *vault.Service, x *exchange) (int, any, error) {
@@ -37,11 +41,19 @@ func importKey(s *vault.Service, x *exchange) (int, any, error) {
 	if err := x.read(&in); err != nil {
 		return 0, nil, err
 	}
-	return x.one(s.ImportKey(x.ctx, x.caller, x.vault, x.route.name, in.spec(), in.private()))
+	spec, err := in.spec()
+	if err != nil {
+		return 0, nil, err
+	}
+	key, err := in.Key.jwk()
+	if err != nil {
+		return 0, nil, err
+	}
+	return shown(x.keyOut)(s.ImportKey(x.ctx, x.caller, x.vault, x.route.name, spec, key))
 }
 
 func getKey(s *vault.Service, x *exchange) (int, any, error) {
-	return x.one(s.Key(x.ctx, x.caller, x.vault, x.route.name, x.route.version))
+	return shown(x.keyOut)(s.Key(x.ctx, x.caller, x.vault, x.route.name, x.route.version))
 }
 
 func updateKey(s *vault.Service, x *exchange) (int, any, error) {
@@ -49,122 +61,114 @@ func updateKey(s *vault.Service, x *exchange) (int, any, error) {
 	if err := x.read(&in); err != nil {
 		return 0, nil, err
 	}
-	return x.one(s.UpdateKey(x.ctx, x.caller, x.vault, x.route.name, x.route.version, in.spec()))
+	spec, err := in.spec()
+	if err != nil {
+		return 0, nil, err
+	}
+	return shown(x.keyOut)(s.UpdateKey(x.ctx, x.caller, x.vault, x.route.name, x.route.version, spec))
 }
 
 func rotateKey(s *vault.Service, x *exchange) (int, any, error) {
-	return x.one(s.RotateKey(x.ctx, x.caller, x.vault, x.route.name))
+	return shown(x.keyOut)(s.RotateKey(x.ctx, x.caller, x.vault, x.route.name))
 }
 
 func deleteKey(s *vault.Service, x *exchange) (int, any, error) {
-	return x.one(s.DeleteKey(x.ctx, x.caller, x.vault, x.route.name))
+	return shown(x.keyOut)(s.DeleteKey(x.ctx, x.caller, x.vault, x.route.name))
 }
 
 func getDeleted(s *vault.Service, x *exchange) (int, any, error) {
-	return x.one(s.DeletedKey(x.ctx, x.caller, x.vault, x.route.name))
+	return shown(x.keyOut)(s.DeletedKey(x.ctx, x.caller, x.vault, x.route.name))
 }
 
 func recoverKey(s *vault.Service, x *exchange) (int, any, error) {
-	return x.one(s.RecoverKey(x.ctx, x.caller, x.vault, x.route.name))
+	return shown(x.keyOut)(s.RecoverKey(x.ctx, x.caller, x.vault, x.route.name))
 }
 
 func purgeKey(s *vault.Service, x *exchange) (int, any, error) {
 	return http.StatusNoContent, nil, s.PurgeKey(x.ctx, x.caller, x.vault, x.route.name)
 }
 
+// blobOut is a backup in an answer.
+func blobOut(blob []byte) blobJSON { return blobJSON{b64.EncodeToString(blob)} }
+
+func backUpKey(s *vault.Service, x *exchange) (int, any, error) {
+	return shown(blobOut)(s.BackUpKey(x.ctx, x.caller, x.vault, x.route.name))
+}
+
+func restoreKey(s *vault.Service, x *exchange) (int, any, error) {
+	blob, err := x.blob()
+	if err != nil {
+		return 0, nil, err
+	}
+	return shown(x.keyOut)(s.RestoreKey(x.ctx, x.caller, x.vault, blob))
+}
+
 func listKeys(s *vault.Service, x *exchange) (int, any, error) {
-	return x.page("/keys", func(p vault.Page) ([]vault.Key, string, error) { return s.Keys(x.ctx, x.caller, x.vault, p) })
+	return page(x, "/keys", func(p vault.Page) ([]vault.Key, string, error) { return s.Keys(x.ctx, x.caller, x.vault, p) }, x.keyItem)
 }
 
 func listDeleted(s *vault.Service, x *exchange) (int, any, error) {
-	return x.page("/deletedkeys", func(p vault.Page) ([]vault.Key, string, error) { return s.DeletedKeys(x.ctx, x.caller, x.vault, p) })
+	return page(x, "/deletedkeys", func(p vault.Page) ([]vault.Key, string, error) { return s.DeletedKeys(x.ctx, x.caller, x.vault, p) }, x.keyItem)
 }
 
 func listVersions(s *vault.Service, x *exchange) (int, any, error) {
-	return x.page("/keys/"+x.route.name+"/versions", func(p vault.Page) ([]vault.Key, string, error) {
+	return page(x, "/keys/"+x.route.name+"/versions", func(p vault.Page) ([]vault.Key, string, error) {
 		return s.KeyVersions(x.ctx, x.caller, x.vault, x.route.name, p)
-	})
+	}, x.keyItem)
 }
 
-// operationOut is the result of a cryptographic operation. Verify answers with a bool.
-type operationOut struct {
-	ID    string `json:"kid"`
-	Value string `json:"value"`
-}
-
-func crypt(s *vault.Service, x *exchange) (int, any, error) {
-	var body operationIn
-	if err := x.read(&body); err != nil {
-		return 0, nil, err
-	}
-	in, err := body.input(x.route.operation)
-	if err != nil {
-		return 0, nil, err
-	}
-	out, err := s.Crypt(x.ctx, x.caller, x.vault, x.route.name, x.route.version, x.route.operation, in)
-	switch {
-	case err != nil:
-		return 0, nil, err
-	case x.route.operation == vault.Verify:
-		return http.StatusOK, map[string]bool{"value": out.Valid}, nil
-	}
-	return http.StatusOK, operationOut{x.keyID(out.Name, out.Version), b64.EncodeToString(out.Value)}, nil
-}
-
-// maxResults is the largest page, and the size of one when none is asked for.
-const maxResults = 25
-
-// pageToken is the content of $skiptoken.
-type pageToken struct {
-	NextMarker     string
-	TargetLocation int
-}
-
-func parsePage(q url.Values) (vault.Page, error) {
-	p := vault.Page{Max: maxResults}
-	if s := q.Get("maxresults"); s != "" {
-		n, err := strconv.Atoi(s)
-		if err != nil || n < 1 || n > maxResults {
-			return p, badParameter("The value of maxresults must be between 1 and %d.", maxResults)
+// crypt serves one cryptographic operation.
+func crypt(op material.Operation) handler {
+	return func(s *vault.Service, x *exchange) (int, any, error) {
+		var body operationIn
+		if err := x.read(&body); err != nil {
+			return 0, nil, err
 		}
-		p.Max = n
-	}
-	if s := q.Get("$skiptoken"); s != "" {
-		raw, ok := decode64(s)
-		var t pageToken
-		if !ok || json.Unmarshal(raw, &t) != nil || t.NextMarker == "" {
-			return p, badParameter("The value of $skiptoken is not valid.")
+		in, err := body.input(op)
+		if err != nil {
+			return 0, nil, err
 		}
-		p.Marker = t.NextMarker
+		out, err := s.Crypt(x.ctx, x.caller, x.vault, x.route.name, x.route.version, op, in)
+		switch {
+		case err != nil:
+			return 0, nil, err
+		case op == material.Verify:
+			return http.StatusOK, map[string]bool{"value": out.Valid}, nil
+		}
+		return http.StatusOK, operationOut{
+			ID: x.id("keys", out.Name, out.Version), Value: b64.EncodeToString(out.Value),
+			IV: b64.EncodeToString(out.IV), Tag: b64.EncodeToString(out.Tag), AAD: b64.EncodeToString(out.AAD),
+		}, nil
 	}
-	return p, nil
 }
 
-// page answers with one page of a list at path.
-func (x *exchange) page(path string, get func(vault.Page) ([]vault.Key, string, error)) (int, any, error) {
-	q := x.r.URL.Query()
-	p, err := parsePage(q)
-	if err != nil {
+// releaseKey reads what the service reads, so that a request that could never succeed is told so first.
+func releaseKey(s *vault.Service, x *exchange) (int, any, error) {
+	var in struct {
+		Target string `json:"target"`
+	}
+	if err := x.read(&in); err != nil {
 		return 0, nil, err
 	}
-	keys, next, err := get(p)
-	if err != nil {
+	if in.Target == "" {
+		return 0, nil, badParameter("The property 'target' is required.")
+	}
+	return 0, nil, s.Release(x.ctx, x.caller, x.vault, x.route.name, x.route.version)
+}
+
+// getAttestation answers with the key: nothing can be attested of a key in software, so the bundle has no
+// attestation.
+func getAttestation(s *vault.Service, x *exchange) (int, any, error) { return getKey(s, x) }
+
+// randomBytes answers with as many as were asked for.
+func randomBytes(s *vault.Service, x *exchange) (int, any, error) {
+	var in struct {
+		Count int `json:"count"`
+	}
+	if err := x.read(&in); err != nil {
 		return 0, nil, err
 	}
-	out := list{Value: []item{}}
-	for _, k := range keys {
-		out.Value = append(out.Value, x.item(k))
-	}
-	if next == "" {
-		return http.StatusOK, out, nil
-	}
-	token, err := json.Marshal(pageToken{NextMarker: next})
-	if err != nil {
-		return 0, nil, err
-	}
-	out.NextLink = pointer(x.base() + path + "?api-version=" + url.QueryEscape(q.Get("api-version")) +
-		"&$skiptoken=" + b64.EncodeToString(token) + "&maxresults=" + strconv.Itoa(p.Max))
-	return http.StatusOK, out, nil
+	return shown(blobOut)(s.Random(x.ctx, x.caller, x.vault, in.Count))
 }
 
 // notOffered answers for the parts of the service that this server does not have.

@@ -187,7 +187,7 @@ func (l *life) create() {
 		*k.Attributes.RecoveryLevel != "Recoverable+Purgeable" || *k.Attributes.RecoverableDays != 90 || *k.Attributes.HSMPlatform != "0" || *k.Attributes.Exportable {
 		l.t.Errorf("%+v %+v", k.Key, k.Attributes)
 	}
-	_, err = l.c.CreateKey(l.t.Context(), "ec", azkeys.CreateKeyParameters{Kty: ptr(azkeys.KeyTypeEC)}, nil)
+	_, err = l.c.CreateKey(l.t.Context(), "ec", azkeys.CreateKeyParameters{Kty: ptr(azkeys.KeyTypeEC), Curve: ptr(azkeys.CurveName("P-224"))}, nil)
 	refused(l.t, err, 400, "BadParameter")
 	_, err = l.c.GetKey(l.t.Context(), "absent", "", nil)
 	refused(l.t, err, 404, "KeyNotFound")
@@ -332,7 +332,7 @@ func TestGoldenErrors(t *testing.T) {
 		{"POST", base + "/keys/k1/create?" + version, `{"kty":`, 400, `{"error":{"code":"BadParameter","message":"The request content was invalid and could not be deserialized."}}`},
 		{"GET", "https://absent.vault.azure.net/keys?" + version, "", 404, `{"error":{"code":"VaultNotFound","message":"The vault 'absent' does not exist."}}`},
 		{"GET", base + "/certificates/contacts?" + version, "", 404, `{"error":{"code":"ContactsNotFound","message":"Contacts not found"}}`},
-		{"PUT", base + "/secrets/s?" + version, `{"value":"x"}`, 501, `{"error":{"code":"NotImplemented","message":"This vault does not offer this operation."}}`},
+		{"GET", base + "/storage?" + version, ``, 501, `{"error":{"code":"NotImplemented","message":"This vault does not offer this operation."}}`},
 		{"GET", base + "/elsewhere?" + version, "", 404, `{"error":{"code":"NotFound","message":"The method GET is not served at this path."}}`},
 	} {
 		if a := w.do(row.method, row.url, row.body); a.status != row.status || a.body != row.want {

@@ -69,7 +69,7 @@ func (x *exchange) rotationPolicy(p vault.RotationPolicy, err error) (int, any, 
 		out.Actions = append(out.Actions, shown)
 	}
 	if p.Created != 0 {
-		out.ID = x.keyID(x.route.name, "rotationpolicy")
+		out.ID = x.id("keys", x.route.name, "rotationpolicy")
 		out.Attributes = &policyAttributes{p.Expiry.String(), p.Created, p.Updated}
 	}
 	return http.StatusOK, out, nil

@@ -7,6 +7,7 @@ import (
 
 	"github.com/latchkey-db/latchkey/internal/fault"
 	"github.com/latchkey-db/latchkey/internal/vault"
+	"github.com/latchkey-db/latchkey/internal/vault/material"
 )
 
 // apiVersion is a version of the protocol as a number: the minor version of 7.x, dated for later ones.
@@ -43,112 +44,128 @@ type handler func(*vault.Service, *exchange) (status int, body any, err error)
 
 // route is a parsed path with its handler.
 type route struct {
-	handle    handler
-	name      string
-	version   string // "" for the current one
-	operation vault.Operation
+	handle  handler
+	name    string
+	version string // "" for the current one
 }
 
-// verb is a method and a word of a path in lower case.
-type verb struct{ method, word string }
+// endpoint is a method and the form of a path. Words match in any case; {n} is a name; {v} is a version,
+// which may be empty, and at the end missing too.
+type endpoint struct {
+	method, path string
+	handle       handler
+}
 
-// Handlers by the number and kind of segments. cryptographic operations stand beside.
-var (
-	keyHandlers = map[string]handler{ // /keys/{name}
-		"PUT": importKey, "DELETE": deleteKey, "GET": getKey, "PATCH": updateKey,
+// endpoints are tried in order: words before versions.
+var endpoints = indexed([]endpoint{
+	{"GET", "keys", listKeys},
+	{"POST", "keys/restore", restoreKey},
+	{"PUT", "keys/{n}", importKey},
+	{"DELETE", "keys/{n}", deleteKey},
+	{"GET", "keys/{n}/versions", listVersions},
+	{"POST", "keys/{n}/create", createKey},
+	{"POST", "keys/{n}/rotate", rotateKey},
+	{"POST", "keys/{n}/backup", backUpKey},
+	{"GET", "keys/{n}/rotationpolicy", getRotationPolicy},
+	{"PUT", "keys/{n}/rotationpolicy", setRotationPolicy},
+	{"GET", "keys/{n}/{v}/attestation", getAttestation},
+	{"POST", "keys/{n}/encrypt", crypt(material.Encrypt)}, {"POST", "keys/{n}/{v}/encrypt", crypt(material.Encrypt)},
+	{"POST", "keys/{n}/decrypt", crypt(material.Decrypt)}, {"POST", "keys/{n}/{v}/decrypt", crypt(material.Decrypt)},
+	{"POST", "keys/{n}/wrapkey", crypt(material.Wrap)}, {"POST", "keys/{n}/{v}/wrapkey", crypt(material.Wrap)},
+	{"POST", "keys/{n}/unwrapkey", crypt(material.Unwrap)}, {"POST", "keys/{n}/{v}/unwrapkey", crypt(material.Unwrap)},
+	{"POST", "keys/{n}/sign", crypt(material.Sign)}, {"POST", "keys/{n}/{v}/sign", crypt(material.Sign)},
+	{"POST", "keys/{n}/verify", crypt(material.Verify)}, {"POST", "keys/{n}/{v}/verify", crypt(material.Verify)},
+	{"POST", "keys/{n}/release", releaseKey}, {"POST", "keys/{n}/{v}/release", releaseKey},
+	{"GET", "keys/{n}/{v}", getKey},
+	{"PATCH", "keys/{n}/{v}", updateKey},
+	{"GET", "deletedkeys", listDeleted},
+	{"GET", "deletedkeys/{n}", getDeleted},
+	{"DELETE", "deletedkeys/{n}", purgeKey},
+	{"POST", "deletedkeys/{n}/recover", recoverKey},
+	{"POST", "rng", randomBytes},
+
+	{"GET", "secrets", listSecrets},
+	{"POST", "secrets/restore", restoreSecret},
+	{"PUT", "secrets/{n}", setSecret},
+	{"DELETE", "secrets/{n}", deleteSecret},
+	{"GET", "secrets/{n}/versions", listSecretVersions},
+	{"POST", "secrets/{n}/backup", backUpSecret},
+	{"GET", "secrets/{n}/{v}", getSecret},
+	{"PATCH", "secrets/{n}/{v}", updateSecret},
+	{"GET", "deletedsecrets", listDeletedSecrets},
+	{"GET", "deletedsecrets/{n}", getDeletedSecret},
+	{"DELETE", "deletedsecrets/{n}", purgeSecret},
+	{"POST", "deletedsecrets/{n}/recover", recoverSecret},
+
+	{"GET", "certificates/contacts", noContacts},
+})
+
+// notHeld are the collections of the service that this server does not hold.
+var notHeld = map[string]bool{"certificates": true, "deletedcertificates": true, "storage": true, "deletedstorage": true}
+
+// pattern is an endpoint with its path in segments.
+type pattern struct {
+	segments []string
+	handle   handler
+}
+
+// place is where endpoints are looked up: the method and the first segment.
+type place struct{ method, collection string }
+
+func indexed(list []endpoint) map[place][]pattern {
+	m := map[place][]pattern{}
+	for _, e := range list {
+		segments := strings.Split(e.path, "/")
+		p := place{e.method, segments[0]}
+		m[p] = append(m[p], pattern{segments, e.handle})
 	}
-	versionHandlers = map[string]handler{"GET": getKey, "PATCH": updateKey} // /keys/{name}/{version}
-	wordHandlers    = map[verb]handler{                                     // /keys/{name}/{word}
-		{"GET", "versions"}: listVersions, {"POST", "create"}: createKey, {"POST", "rotate"}: rotateKey,
-		{"POST", "backup"}: notOffered, {"POST", "release"}: notOffered,
-		{"GET", "rotationpolicy"}: getRotationPolicy, {"PUT", "rotationpolicy"}: setRotationPolicy,
-	}
-	deletedHandlers = map[string]handler{"GET": getDeleted, "DELETE": purgeKey} // /deletedkeys/{name}
-	operations      = map[string]vault.Operation{
-		"encrypt": vault.Encrypt, "decrypt": vault.Decrypt, "wrapkey": vault.Wrap, "unwrapkey": vault.Unwrap,
-		"sign": vault.Sign, "verify": vault.Verify,
-	}
-	// words are the second segments below a key's name that are no versions.
-	words = map[string]bool{"versions": true, "create": true, "rotate": true, "backup": true, "rotationpolicy": true, "release": true}
-	// later are the collections of the service that this server does not hold.
-	later = map[string]bool{"secrets": true, "deletedsecrets": true, "certificates": true, "deletedcertificates": true,
-		"storage": true, "deletedstorage": true, "rng": true}
+	return m
+}
+
+// The places in a path that are no words.
+const (
+	nameSegment    = "{n}"
+	versionSegment = "{v}"
 )
 
-// parseRoute finds what a path asks for. Segments are kept empty where they are: an empty version is
-// the current one.
+// maxSegments is more than any path has.
+const maxSegments = 8
+
+// parseRoute finds what a path asks for. Leading and trailing slashes do not count; an empty segment
+// between two others is the current version.
 func parseRoute(method, path string) (route, error) {
-	parts := strings.Split(strings.TrimLeft(path, "/"), "/")
-	collection, rest := strings.ToLower(parts[0]), parts[1:]
-	for len(rest) > 0 && rest[len(rest)-1] == "" && len(rest) != 2 {
-		rest = rest[:len(rest)-1] // a trailing slash, but not the empty version of /keys/{name}/
+	parts := strings.SplitN(strings.Trim(path, "/"), "/", maxSegments)
+	collection := strings.ToLower(parts[0])
+	for _, p := range endpoints[place{method, collection}] {
+		if rt, ok := p.match(parts); ok {
+			return rt, nil
+		}
 	}
-	var rt route
-	switch {
-	case collection == "keys":
-		rt = keyRoute(method, rest)
-	case collection == "deletedkeys":
-		rt = deletedRoute(method, rest)
-	case collection == "certificates" && method == "GET" && len(rest) > 0 && strings.EqualFold(rest[0], "contacts"):
-		rt.handle = noContacts
-	case later[collection]:
-		rt.handle = notOffered
+	if notHeld[collection] {
+		return route{handle: notOffered}, nil
 	}
-	if rt.handle == nil {
-		return rt, fault.New(fault.NotFound, "NotFound", "The method %s is not served at this path.", method)
-	}
-	return rt, nil
+	return route{}, fault.New(fault.NotFound, "NotFound", "The method %s is not served at this path.", bounded(method))
 }
 
-// keyRoute parses what follows /keys.
-func keyRoute(method string, rest []string) route {
-	switch len(rest) {
-	case 0:
-		if method == "GET" {
-			return route{handle: listKeys}
-		}
-	case 1:
-		if method == "POST" && strings.EqualFold(rest[0], "restore") {
-			return route{handle: notOffered}
-		}
-		return route{handle: keyHandlers[method], name: rest[0]}
-	case 2:
-		return wordRoute(method, rest[0], rest[1])
-	case 3:
-		if op, ok := operations[strings.ToLower(rest[2])]; ok && method == "POST" {
-			return route{handle: crypt, name: rest[0], version: rest[1], operation: op}
-		}
-		if w := strings.ToLower(rest[2]); w == "release" || w == "attestation" {
-			return route{handle: notOffered}
+func (p pattern) match(parts []string) (route, bool) {
+	rt := route{handle: p.handle}
+	if len(parts) > len(p.segments) {
+		return rt, false
+	}
+	for i, want := range p.segments {
+		switch {
+		case i == len(parts):
+			return rt, want == versionSegment // nothing follows a version that is missing
+		case want == nameSegment:
+			rt.name = parts[i]
+			if rt.name == "" {
+				return rt, false
+			}
+		case want == versionSegment:
+			rt.version = parts[i]
+		case !strings.EqualFold(want, parts[i]):
+			return rt, false
 		}
 	}
-	return route{}
-}
-
-// wordRoute parses /keys/{name}/{second}: a word, an operation with the current version, or a version.
-func wordRoute(method, name, second string) route {
-	word := strings.ToLower(second)
-	if op, ok := operations[word]; ok && method == "POST" {
-		return route{handle: crypt, name: name, operation: op}
-	}
-	if words[word] {
-		return route{handle: wordHandlers[verb{method, word}], name: name}
-	}
-	return route{handle: versionHandlers[method], name: name, version: second}
-}
-
-// deletedRoute parses what follows /deletedkeys.
-func deletedRoute(method string, rest []string) route {
-	if len(rest) == 2 && rest[1] == "" {
-		rest = rest[:1]
-	}
-	switch {
-	case len(rest) == 0 && method == "GET":
-		return route{handle: listDeleted}
-	case len(rest) == 1:
-		return route{handle: deletedHandlers[method], name: rest[0]}
-	case len(rest) == 2 && method == "POST" && strings.EqualFold(rest[1], "recover"):
-		return route{handle: recoverKey, name: rest[0]}
-	}
-	return route{}
+	return rt, true
 }
