@@ -10,7 +10,7 @@ SDK_STAMP := .venv/sdk/azure-cosmos-$(AZURE_COSMOS)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help build build-libcrypto demo test torture check bench venv clean
+.PHONY: help build build-libcrypto demo test hsm torture check bench venv clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ test: check venv ## Check, then run all tests with the race detector
 	@if printf '#include <openssl/evp.h>\n' | $${CC:-cc} -E - >/dev/null 2>&1; then go test -race -tags libcrypto ./internal/fastrsa; \
 	  else echo "OpenSSL's RSA was not tested, which needs a C compiler and the headers of OpenSSL 3"; fi
 	go test -race -count=1 ./test  # builds the binary itself, which the test cache does not see
+
+hsm: ## The tests with keys in a PKCS #11 token; needs cgo and SoftHSM2 (libsofthsm2, softhsm2)
+	go vet -tags pkcs11 ./...
+	CGO_ENABLED=1 go test -race -tags pkcs11 -count=1 ./internal/pkcs11
 
 # How long make torture lets each fuzz target run.
 FUZZTIME := 60s

@@ -23,7 +23,7 @@ const module = "github.com/latchkey-db/latchkey/"
 var floors = [][]string{
 	{"internal/secret", "internal/fault", "internal/atomicfile", "internal/supervise", "internal/jsonx",
 		"internal/uri", "internal/naming", "internal/principal", "internal/fastrsa"},
-	{"internal/obs", "internal/audit", "internal/sealfs", "internal/store"},
+	{"internal/obs", "internal/audit", "internal/sealfs", "internal/store", "internal/pkcs11"},
 	{"internal/directory", "internal/rbac", "internal/resource", "internal/vault", "internal/vault/", "internal/account",
 		"internal/docdb", "internal/docdb/", "internal/envelope", "internal/kek"},
 	{"internal/api/", "internal/front"},
