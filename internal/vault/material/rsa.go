@@ -4,17 +4,30 @@ import (
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha1"
-	"crypto/sha256"
+	_ "crypto/sha1" // a hash of OAEP
+	_ "crypto/sha256"
+	_ "crypto/sha512"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"hash"
 	"math/big"
+
+	"github.com/latchkey-db/latchkey/internal/fastrsa"
 )
 
-// rsaKey is an RSA key in software.
-type rsaKey struct{ key *rsa.PrivateKey }
+// rsaKey is an RSA key in software. What takes the private half is done by fast.
+type rsaKey struct {
+	key  *rsa.PrivateKey
+	fast *fastrsa.Key
+}
+
+func newRSA(key *rsa.PrivateKey) (Key, error) {
+	fast, err := fastrsa.New(key)
+	if err != nil {
+		return nil, fmt.Errorf("material: an RSA key cannot be used: %w", err)
+	}
+	return rsaKey{key, fast}, nil
+}
 
 func validBits(bits int) bool { return bits == 2048 || bits == 3072 || bits == 4096 }
 
@@ -33,7 +46,7 @@ func generateRSA(bits int) (Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("material: generate an RSA key: %w", err)
 	}
-	return rsaKey{key}, nil
+	return newRSA(key)
 }
 
 func decodeRSA(private []byte) (Key, error) {
@@ -45,7 +58,7 @@ func decodeRSA(private []byte) (Key, error) {
 	if !ok {
 		return nil, errors.New("material: a stored key is not RSA")
 	}
-	return rsaKey{key}, nil
+	return newRSA(key)
 }
 
 // importRSA takes the primes where they are given, and finds them where only the exponents are.
@@ -92,7 +105,11 @@ func checkedRSA(key *rsa.PrivateKey, j JWK) (Key, error) {
 			return nil, unfitting()
 		}
 	}
-	return rsaKey{key}, nil
+	made, err := newRSA(key)
+	if err != nil {
+		return nil, unfitting()
+	}
+	return made, nil
 }
 
 // factorTries bounds the search for the primes: each try finds them with a probability of one half.
@@ -152,17 +169,17 @@ func (k rsaKey) Run(op Operation, in Input) (out Output, err error) {
 }
 
 // oaep maps the names of the service (JWA) to the hash; MGF1 uses the same hash.
-var oaep = map[string]func() hash.Hash{"RSA-OAEP": sha1.New, "RSA-OAEP-256": sha256.New}
+var oaep = map[string]crypto.Hash{"RSA-OAEP": crypto.SHA1, "RSA-OAEP-256": crypto.SHA256}
 
 const pkcs1 = "RSA1_5"
 
 func (k rsaKey) encrypt(in Input) ([]byte, error) {
 	var out []byte
 	var err error
-	newHash, isOAEP := oaep[in.Algorithm]
+	h, isOAEP := oaep[in.Algorithm]
 	switch {
 	case isOAEP:
-		out, err = rsa.EncryptOAEP(newHash(), rand.Reader, &k.key.PublicKey, in.Value, nil)
+		out, err = rsa.EncryptOAEP(h.New(), rand.Reader, &k.key.PublicKey, in.Value, nil)
 	case in.Algorithm == pkcs1:
 		//lint:ignore SA1019 RSA1_5 is part of the protocol; the caller chooses it
 		out, err = rsa.EncryptPKCS1v15(rand.Reader, &k.key.PublicKey, in.Value)
@@ -178,13 +195,12 @@ func (k rsaKey) encrypt(in Input) ([]byte, error) {
 func (k rsaKey) decrypt(in Input) ([]byte, error) {
 	var out []byte
 	var err error
-	newHash, isOAEP := oaep[in.Algorithm]
+	h, isOAEP := oaep[in.Algorithm]
 	switch {
 	case isOAEP:
-		out, err = rsa.DecryptOAEP(newHash(), nil, k.key, in.Value, nil)
+		out, err = k.fast.DecryptOAEP(h, in.Value)
 	case in.Algorithm == pkcs1:
-		//lint:ignore SA1019 RSA1_5 is part of the protocol; the caller chooses it
-		out, err = rsa.DecryptPKCS1v15(nil, k.key, in.Value)
+		out, err = k.fast.DecryptPKCS1v15(in.Value)
 	default:
 		return nil, unknownAlgorithm(in.Algorithm)
 	}
@@ -228,9 +244,9 @@ func (k rsaKey) sign(in Input) ([]byte, error) {
 	}
 	var out []byte
 	if a.pss {
-		out, err = rsa.SignPSS(rand.Reader, k.key, a.hash, in.Value, pssOptions)
+		out, err = k.fast.SignPSS(a.hash, in.Value)
 	} else {
-		out, err = rsa.SignPKCS1v15(nil, k.key, a.hash, in.Value)
+		out, err = k.fast.SignPKCS1v15(a.hash, in.Value)
 	}
 	if errors.Is(err, rsa.ErrMessageTooLong) {
 		return nil, tooLong(in.Algorithm)
