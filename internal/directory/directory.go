@@ -15,7 +15,7 @@
 //
 // The whole directory is one immutable value behind an atomic pointer. A change copies the maps,
 // commits one batch to the store, and then publishes the copy: durable first, visible second.
-// Readers, and above all [Directory.VerifyToken], take no lock. Records are never modified after
+// Readers, and above all [Directory.VerifyToken], wait for no change. Records are never modified after
 // they are published. The cost of a change grows with the directory, which is small by design.
 //
 // # Rights
@@ -28,7 +28,8 @@
 // # Revocation
 //
 // An access token is good for an hour, but verification also asks whether the principal still exists
-// and is enabled, so disabling one ends its access at once. Refresh tokens end when the user's
+// and is enabled, so disabling one ends its access at once. What is remembered of a token that was
+// verified before is only that its signature is good. Refresh tokens end when the user's
 // password changes.
 package directory
 

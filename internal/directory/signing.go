@@ -16,7 +16,8 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 )
 
-// signer holds the tenant's parsed keys. It never changes after Open.
+// signer holds the tenant's parsed keys, which never change after Open, and the tokens that were proven
+// with them.
 type signer struct {
 	kid     string // also the x5t: base64url of the certificate's SHA-1
 	public  *rsa.PublicKey
@@ -24,6 +25,7 @@ type signer struct {
 	tokens  jose.Signer // RS256, access and id tokens
 	refresh jose.Signer // HS256, refresh tokens
 	secret  []byte      // of refresh
+	proven  proven
 }
 
 // newSigningKey makes the tenant's key and a certificate of it, which clients never check: it is

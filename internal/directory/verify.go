@@ -2,6 +2,7 @@ package directory
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"slices"
 	"strings"
@@ -52,9 +53,9 @@ func issuerOf(tenantID string) string { return "https://sts.windows.net/" + tena
 // principal still exists and is enabled. audiences are compared without regard to case and to one
 // trailing slash. Faults are Unauthenticated with one of the reasons TokenMissing, TokenMalformed,
 // TokenSignature, TokenIssuer, TokenExpired, TokenNotYetValid, TokenAudience, TokenPrincipal.
-// The face adds the door, the address and the request. It takes no lock.
+// The face adds the door, the address and the request.
 func (d *Directory) VerifyToken(_ context.Context, token string, audiences []string) (principal.Caller, error) {
-	claims, err := d.proveToken(token)
+	claims, err := d.provenToken(token)
 	if err != nil {
 		return principal.Caller{}, err
 	}
@@ -62,6 +63,22 @@ func (d *Directory) VerifyToken(_ context.Context, token string, audiences []str
 		return principal.Caller{}, err
 	}
 	return d.callerOf(claims)
+}
+
+// provenToken is proveToken, once for every token.
+func (d *Directory) provenToken(token string) (*accessClaims, error) {
+	if len(token) > maxToken {
+		return d.proveToken(token)
+	}
+	sum := sha256.Sum256([]byte(token))
+	if c := d.signer.proven.get(sum); c != nil {
+		return c, nil
+	}
+	c, err := d.proveToken(token)
+	if err == nil {
+		d.signer.proven.put(sum, c)
+	}
+	return c, err
 }
 
 // proveToken checks the form and the signature.
