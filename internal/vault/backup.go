@@ -102,8 +102,11 @@ func seal[R any](s *Service, k kind, c contents[R]) ([]byte, error) {
 	return append(k.magic(), compact...), nil
 }
 
+// ReasonMalformedBackup is the fault of a blob that is no backup, in the service's spelling.
+const ReasonMalformedBackup = "Malformed backup blob"
+
 func malformedBlob() error {
-	return fault.New(fault.Invalid, "Malformed backup blob", "Backup blob is corrupt.")
+	return fault.New(fault.Invalid, ReasonMalformedBackup, "Backup blob is corrupt.")
 }
 
 // unseal reads a blob; whatever is wrong with it has one answer.

@@ -6,6 +6,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"math/big"
+
+	"github.com/latchkey-db/latchkey/internal/vault/material"
 )
 
 // importBody is the body that imports a fresh key.
@@ -22,3 +24,12 @@ var importBody = func() string {
 	}
 	return string(raw)
 }()
+
+// keyWithRSA is a fresh RSA key in parts.
+func keyWithRSA() (material.JWK, error) {
+	k, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return material.JWK{}, err
+	}
+	return material.JWK{N: k.N.Bytes(), E: big.NewInt(int64(k.E)).Bytes(), D: k.D.Bytes(), P: k.Primes[0].Bytes(), Q: k.Primes[1].Bytes()}, nil
+}

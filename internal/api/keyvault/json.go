@@ -57,7 +57,7 @@ func (x *exchange) blob() ([]byte, error) {
 	if raw, ok := decode64(in.Value); ok {
 		return raw, nil
 	}
-	return nil, fault.New(fault.Invalid, "Malformed backup blob", "Backup blob is corrupt.")
+	return nil, fault.New(fault.Invalid, vault.ReasonMalformedBackup, "Backup blob is corrupt.")
 }
 
 // blobLimit bounds the body of a restore, in bytes.

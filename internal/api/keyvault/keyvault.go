@@ -209,7 +209,9 @@ func (f *face) fail(w http.ResponseWriter, r *http.Request, target naming.Target
 	case fault.Conflict:
 		code, inner = "Conflict", e.Reason
 	case fault.Invalid, fault.TooLarge:
-		code = "BadParameter"
+		if e.Reason != vault.ReasonMalformedBackup {
+			code = "BadParameter"
+		}
 	}
 	wire.WriteJSON(w, status, errorBody(code, e.Message, inner))
 }

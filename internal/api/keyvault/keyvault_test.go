@@ -78,8 +78,14 @@ func newWorld(t testing.TB) *world {
 	}
 	w.put(vault.Spec{Location: "eastus", TenantID: tenant, SKU: "standard", Policies: []vault.AccessPolicy{
 		{TenantID: tenant, ObjectID: alice, Permissions: vault.Permissions{Keys: []string{"all", "purge", "rotate", "getrotationpolicy", "setrotationpolicy"}}}}})
-	server := httptest.NewTLSServer(keyvault.New(keyvault.Config{Vaults: w.svc, Verifier: w, TenantID: tenant, LocalPort: func() int { return 8443 }}))
-	t.Cleanup(server.Close)
+	w.serve(keyvault.New(keyvault.Config{Vaults: w.svc, Verifier: w, TenantID: tenant, LocalPort: func() int { return 8443 }}))
+	return w
+}
+
+// serve puts a face on a listener.
+func (w *world) serve(face http.Handler) {
+	server := httptest.NewTLSServer(face)
+	w.t.Cleanup(server.Close)
 	w.client = server.Client()
 	transport := w.client.Transport.(*http.Transport).Clone()
 	transport.DialTLSContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
@@ -89,7 +95,6 @@ func newWorld(t testing.TB) *world {
 	}
 	w.client.Transport = transport
 	w.client.CheckRedirect = func(*http.Request, []*http.Request) error { return errors.New("redirected") }
-	return w
 }
 
 func (w *world) put(s vault.Spec) {
