@@ -61,14 +61,31 @@ func (s *Service) backupKey() (backupKey, error) {
 	return k, table.Put(backupKeyRecord, k)
 }
 
-// backUp seals an object and ends r.
-func backUp[R record[R]](r *request, h *shelf[R], count func(R) int) ([]byte, error) {
+func checkBackup(k kind, versions int) error {
+	if versions > maxBackupVersions {
+		return badParameter("The %s has more than %d versions and cannot be backed up.", k.singular, maxBackupVersions)
+	}
+	return nil
+}
+
+// leaves refuses a backup of a key that cannot leave its token, or of too many versions.
+func (k keyRecord) leaves() error {
+	for _, v := range k.Versions {
+		if v.Token != nil {
+			return badParameter("The key lives in a hardware security module and cannot be backed up: it never leaves it.")
+		}
+	}
+	return checkBackup(ofKeys, len(k.Versions))
+}
+
+// backUp seals an object that leaves allows to go, and ends r.
+func backUp[R record[R]](r *request, h *shelf[R], leaves func(R) error) ([]byte, error) {
 	rec, err := h.live(r.vault.Name, r.name)
 	if err != nil {
 		return nil, r.done(err)
 	}
-	if count(rec) > maxBackupVersions {
-		return nil, r.done(badParameter("The %s has more than %d versions and cannot be backed up.", h.kind.singular, maxBackupVersions))
+	if err := leaves(rec); err != nil {
+		return nil, r.done(err)
 	}
 	blob, err := seal(r.s, h.kind, contents[R]{contentsFormat, h.kind.plural, r.vault.Subscription, rec})
 	if err := r.done(err); err != nil {

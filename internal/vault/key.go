@@ -3,6 +3,7 @@ package vault
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -46,8 +47,10 @@ type keyVersion struct {
 	Exportable bool           `json:",omitempty"`
 	Release    *ReleasePolicy `json:",omitempty"`
 	Private    private
+	Token      []byte        `json:",omitempty"` // identifier in the token; there is no Private then
+	Public     *material.JWK `json:",omitempty"` // of a key in the token
 
-	key material.Key // Private, parsed
+	key material.Key
 }
 
 // ReleasePolicy says to which environments an exportable key may be released. It is kept and shown:
@@ -66,16 +69,28 @@ const hsm = "-HSM"
 
 var keyTypes = []string{"RSA", "RSA-HSM", "EC", "EC-HSM", "oct", "oct-HSM"}
 
-// parse fills the cache of parsed keys.
-func (k *keyRecord) parse() error {
+// parse fills the cache of parsed keys. token is where those without a Private are.
+func (k *keyRecord) parse(token material.Token) error {
 	for i := range k.Versions {
 		v := &k.Versions[i]
 		var err error
-		if v.key, err = material.Decode(v.params(), v.Private); err != nil {
+		if v.key, err = v.parsed(token); err != nil {
 			return fmt.Errorf("version %s: %w", v.ID, err)
 		}
 	}
 	return nil
+}
+
+func (v keyVersion) parsed(token material.Token) (material.Key, error) {
+	switch {
+	case v.Token == nil:
+		return material.Decode(v.params(), v.Private)
+	case v.Public == nil:
+		return nil, errors.New("a key in the token has no public half")
+	case token == nil:
+		token = absent{}
+	}
+	return material.InToken(token, v.Token, v.params(), *v.Public)
 }
 
 func (v keyVersion) params() material.Params {
@@ -90,13 +105,14 @@ type Key struct {
 	Public     material.JWK
 	Exportable bool
 	Release    *ReleasePolicy
+	InToken    bool // it lives in a hardware security module, not in this server
 }
 
 // view is the public form of a version.
 func (k keyRecord) view(vault Vault, v keyVersion) Key {
 	return Key{
 		Properties: k.properties(vault, v), KTY: v.KTY, Ops: slices.Clone(v.Ops), Public: v.key.Public(),
-		Exportable: v.Exportable, Release: v.Release,
+		Exportable: v.Exportable, Release: v.Release, InToken: v.Token != nil,
 	}
 }
 
@@ -274,17 +290,19 @@ func (v keyVersion) checkUse() error {
 }
 
 // version makes a version from a specification and a key.
-func (s KeySpec) version(key material.Key, now time.Time) (keyVersion, error) {
+func (s KeySpec) version(key made, now time.Time) (keyVersion, error) {
 	kty, err := s.kty()
 	if err != nil {
 		return keyVersion{}, err
 	}
-	encoded, err := key.Private()
-	if err != nil {
+	p := key.Params()
+	v := keyVersion{state: newState(now), KTY: kty, Curve: p.Curve, Bits: p.Bits, Ops: operationsOf[p.Type].usual, key: key.Key}
+	if v.Token = key.token; v.Token != nil {
+		public := key.Public()
+		v.Public = &public
+	} else if v.Private, err = key.Private(); err != nil {
 		return keyVersion{}, fmt.Errorf("vault: encode a private key: %w", err)
 	}
-	p := key.Params()
-	v := keyVersion{state: newState(now), KTY: kty, Curve: p.Curve, Bits: p.Bits, Ops: operationsOf[p.Type].usual, Private: encoded, key: key}
 	return s.apply(v, now)
 }
 

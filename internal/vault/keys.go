@@ -33,7 +33,8 @@ func (s *Service) CreateKey(ctx context.Context, c principal.Caller, vault, name
 	if err := s.keyFree(vault, name); err != nil {
 		return Key{}, r.done(err)
 	}
-	key, err := material.Generate(p)
+	kty, _ := spec.kty()
+	key, err := s.generate(kty, p)
 	if err != nil {
 		return Key{}, r.done(err)
 	}
@@ -60,11 +61,20 @@ func (s *Service) ImportKey(ctx context.Context, c principal.Caller, vault, name
 	if err != nil {
 		return Key{}, r.done(err)
 	}
-	return s.addVersion(r, spec, key)
+	placed, err := s.place(kty, key)
+	if err != nil {
+		return Key{}, r.done(err)
+	}
+	return s.addVersion(r, spec, placed)
 }
 
-// addVersion stores a version and ends r.
-func (s *Service) addVersion(r *request, spec KeySpec, key material.Key) (Key, error) {
+// addVersion stores a version and ends r. A key that is not stored is discarded.
+func (s *Service) addVersion(r *request, spec KeySpec, key made) (out Key, err error) {
+	defer func() {
+		if err != nil {
+			s.discard(key)
+		}
+	}()
 	v, err := spec.version(key, s.cfg.Now())
 	if err != nil {
 		return Key{}, r.done(err)
@@ -207,13 +217,13 @@ func (s *Service) PurgeKey(ctx context.Context, c principal.Caller, vault, name 
 }
 
 // BackUpKey returns a blob with all versions of a key, which only [Service.RestoreKey] of this server
-// can read.
+// can read. Keys in a token have none: they never leave it.
 func (s *Service) BackUpKey(ctx context.Context, c principal.Caller, vault, name string) ([]byte, error) {
 	r, err := s.guard(ctx, c, vault, name, mayBackUp)
 	if err != nil {
 		return nil, err
 	}
-	return backUp(r, s.keys, func(k keyRecord) int { return len(k.Versions) })
+	return backUp(r, s.keys, keyRecord.leaves)
 }
 
 // RestoreKey brings back a key from a blob, with its name and versions.
@@ -222,7 +232,7 @@ func (s *Service) RestoreKey(ctx context.Context, c principal.Caller, vault stri
 	if err != nil {
 		return Key{}, err
 	}
-	k, err := restore(r, s.keys, blob, (*keyRecord).parse)
+	k, err := restore(r, s.keys, blob, func(k *keyRecord) error { return k.parse(s.cfg.Token) })
 	return current(k, err)(r.vault)
 }
 

@@ -76,6 +76,9 @@ func purge[R record[R]](r *request, h *shelf[R]) error {
 		case v.PurgeProtect:
 			return purgeProtected(v)
 		}
+		if err := beforeErase(r.s, rec); err != nil {
+			return err
+		}
 		return r.s.commit(func(c *changes) { h.eraseIn(c, v.Name, r.name) })
 	})
 	if err == nil {

@@ -365,6 +365,9 @@ func (s *Service) PurgeVault(ctx context.Context, c principal.Caller, subscripti
 		if v.PurgeProtect {
 			return fault.New(fault.Conflict, "MethodNotAllowed", "Operation 'DeletedVaultPurge' is not allowed.")
 		}
+		if err := s.emptyToken(v.Name); err != nil {
+			return err
+		}
 		return s.eraseVault(v.Name)
 	})
 	if err == nil {

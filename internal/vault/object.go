@@ -251,6 +251,20 @@ func (h *shelf[R]) all(vault string, deleted bool) []R {
 	return out
 }
 
+// any returns an object, whatever its state.
+func (h *shelf[R]) any(vault, name string) R {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.byVault[strings.ToLower(vault)][strings.ToLower(name)]
+}
+
+// everything returns all objects of a vault, whatever their state.
+func (h *shelf[R]) everything(vault string) []R {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return slices.Collect(maps.Values(h.byVault[strings.ToLower(vault)]))
+}
+
 // overdue returns the names of a vault's objects whose retention is over.
 func (h *shelf[R]) overdue(vault string, now time.Time) (names []string) {
 	h.mu.RLock()

@@ -11,7 +11,6 @@ import (
 
 	"github.com/latchkey-db/latchkey/internal/fault"
 	"github.com/latchkey-db/latchkey/internal/principal"
-	"github.com/latchkey-db/latchkey/internal/vault/material"
 )
 
 // Duration is a span of the calendar (ISO 8601, without a time of day). The zero value stands for none.
@@ -280,15 +279,20 @@ func (s *Service) RotateKey(ctx context.Context, c principal.Caller, vault, name
 
 // rotate ends r with a new version, unless still refuses the key as it is when the change is made:
 // much can happen while a key is generated.
-func (s *Service) rotate(r *request, still func(keyRecord) error) (Key, error) {
+func (s *Service) rotate(r *request, still func(keyRecord) error) (out Key, err error) {
 	_, old, err := s.liveKey(r.vault.Name, r.name, "")
 	if err != nil {
 		return Key{}, r.done(err)
 	}
-	key, err := material.Generate(old.key.Params())
+	key, err := s.generate(old.KTY, old.key.Params())
 	if err != nil {
 		return Key{}, r.done(err)
 	}
+	defer func() {
+		if err != nil {
+			s.discard(key)
+		}
+	}()
 	return s.changeKey(r, func() (keyRecord, keyVersion, error) {
 		k, old, err := s.liveKey(r.vault.Name, r.name, "")
 		switch {
@@ -312,7 +316,7 @@ func (s *Service) rotate(r *request, still func(keyRecord) error) (Key, error) {
 var errOvertaken = fault.New(fault.Conflict, "KeyChanged", "The key was changed by another request; try again.")
 
 // successor is the version that follows old.
-func (k keyRecord) successor(old keyVersion, key material.Key, now time.Time) (keyVersion, error) {
+func (k keyRecord) successor(old keyVersion, key made, now time.Time) (keyVersion, error) {
 	expires := k.Rotation.expires(now)
 	spec := KeySpec{KTY: old.KTY, Ops: old.Ops, Exportable: &old.Exportable, Release: old.Release, Change: Change{Tags: old.Tags, Expires: &expires}}
 	return spec.version(key, now)

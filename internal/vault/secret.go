@@ -17,6 +17,9 @@ func (r secretRecord) marked(d *Deletion) secretRecord {
 	return r
 }
 
+// leaves refuses a backup of more versions than the service takes.
+func (r secretRecord) leaves() error { return checkBackup(ofSecrets, len(r.Versions)) }
+
 // secretVersion is one version of a secret.
 type secretVersion struct {
 	state
@@ -245,7 +248,7 @@ func (s *Service) BackUpSecret(ctx context.Context, c principal.Caller, vault, n
 	if err != nil {
 		return nil, err
 	}
-	return backUp(r, s.secrets, func(rec secretRecord) int { return len(rec.Versions) })
+	return backUp(r, s.secrets, secretRecord.leaves)
 }
 
 // RestoreSecret brings back a secret from a blob, with its name and versions.

@@ -12,6 +12,7 @@ import (
 	"github.com/latchkey-db/latchkey/internal/fault"
 	"github.com/latchkey-db/latchkey/internal/principal"
 	"github.com/latchkey-db/latchkey/internal/store"
+	"github.com/latchkey-db/latchkey/internal/vault/material"
 )
 
 // Authorizer decides by role assignments. scope is a resource id. A refusal is a [*fault.Error] of
@@ -41,8 +42,10 @@ type Config struct {
 	OnChange func(vault, key string)
 	// OnDelete is called with the resource id of a vault that was deleted: its role assignments go.
 	OnDelete func(scope string) error
-	Now      func() time.Time // nil means time.Now
-	Log      *slog.Logger     // nil discards
+	// Token is where keys of the types that end in -HSM are made and stay. nil: they are software keys.
+	Token material.Token
+	Now   func() time.Time // nil means time.Now
+	Log   *slog.Logger     // nil discards
 }
 
 // Service is the set of all vaults and what they hold. It is safe for concurrent use.
@@ -71,7 +74,7 @@ func Open(cfg Config) (*Service, error) {
 	for name, v := range vaults {
 		s.byName[name] = &v
 	}
-	if s.keys, err = openShelf(cfg.DB, ofKeys, cfg.Now, (*keyRecord).parse); err != nil {
+	if s.keys, err = openShelf(cfg.DB, ofKeys, cfg.Now, func(k *keyRecord) error { return k.parse(cfg.Token) }); err != nil {
 		return nil, err
 	}
 	s.secrets, err = openShelf(cfg.DB, ofSecrets, cfg.Now, func(*secretRecord) error { return nil })
@@ -166,6 +169,10 @@ func (s *Service) sweep(ctx context.Context, now time.Time) error {
 		if err := s.recordPurge(ctx, "VaultPurge", v.ResourceID); err != nil {
 			return err
 		}
+		if err := s.emptyToken(v.Name); err != nil {
+			s.cfg.Log.Error("a vault whose retention is over cannot be erased yet", "vault", v.Name, "error", err)
+			continue // it counts as absent; the next sweep tries again
+		}
 		if err := s.eraseVault(v.Name); err != nil {
 			return err
 		}
@@ -181,6 +188,10 @@ func (s *Service) sweep(ctx context.Context, now time.Time) error {
 // sweepShelf erases a vault's objects of one kind that are overdue.
 func sweepShelf[R record[R]](ctx context.Context, s *Service, h *shelf[R], v Vault, now time.Time) error {
 	for _, name := range h.overdue(v.Name, now) {
+		if err := beforeErase(s, h.any(v.Name, name)); err != nil {
+			s.cfg.Log.Error("an object whose retention is over cannot be erased yet", "vault", v.Name, "name", name, "error", err)
+			continue // it counts as absent; the next sweep tries again
+		}
 		if err := s.recordPurge(ctx, h.kind.title+"Purge", v.objectScope(h.kind, name)); err != nil {
 			return err
 		}

@@ -48,6 +48,7 @@ type world struct {
 	denied   map[string]bool // actions and data actions that the authorizer refuses
 	asked    []string        // "action scope"
 	trusted  bool
+	token    material.Token
 	noAudit  error
 	onRecord func(audit.Event) // is told before a record is written
 
@@ -95,6 +96,15 @@ func newWorld(t testing.TB) *world {
 	return w
 }
 
+// restart ends the store and opens everything again.
+func (w *world) restart() {
+	w.t.Helper()
+	if err := w.db.Close(); err != nil {
+		w.t.Fatal(err)
+	}
+	w.open()
+}
+
 // open opens the store and the service on it, as a start of the server does.
 func (w *world) open() {
 	w.t.Helper()
@@ -103,7 +113,7 @@ func (w *world) open() {
 		w.t.Fatal(err)
 	}
 	w.svc, err = vault.Open(vault.Config{
-		DB: w.db, Audit: w, Authorizer: w, Now: func() time.Time { return w.now },
+		DB: w.db, Audit: w, Authorizer: w, Token: w.token, Now: func() time.Time { return w.now },
 		Trusted: func(principal.Caller) bool { return w.trusted },
 		RequireGroup: func(name string) error {
 			if name == "nogroup" {

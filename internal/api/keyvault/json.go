@@ -99,6 +99,10 @@ const (
 // softwarePlatform says that a key is kept in software (FIPS 140-2 level 1), whatever its type is called.
 const softwarePlatform = "0"
 
+// tokenPlatform says that a key is in a hardware security module. What that is certified for is not known
+// here: this is the service's word for the lowest level.
+const tokenPlatform = "1"
+
 func (x *exchange) attributes(p vault.Properties) attributesOut {
 	a := attributesOut{Enabled: p.Attributes.Enabled, Created: p.Created.Unix(), Updated: p.Updated.Unix(), RecoveryLevel: p.RecoveryLevel}
 	if t := p.Attributes.NotBefore; t != nil {

@@ -203,6 +203,9 @@ func (x *exchange) keyAttributes(k vault.Key) attributesOut {
 	}
 	if x.version >= withPlatform {
 		a.HSMPlatform = softwarePlatform
+		if k.InToken {
+			a.HSMPlatform = tokenPlatform
+		}
 	}
 	return a
 }

@@ -7,6 +7,13 @@
 // A [Key] holds a private part and gives it out in one form only, [Key.Private], for the sealed control
 // store; [Key.Public] has no private member. No type here prints one.
 //
+// # Tokens
+//
+// A key may live in a [Token] (PKCS #11) instead: then no private part is in this process at any time,
+// but for the moment of an import. What takes the public half alone (encrypt, wrapKey and verify of RSA
+// and EC) is done here, so it works while the token is away. Keys in tokens have no RSNULL, no
+// CKM_AES_KEY_WRAP_PAD and no HMAC.
+//
 // # Algorithms
 //
 //	RSA  encrypt, decrypt, wrapKey, unwrapKey  RSA1_5, RSA-OAEP (SHA-1), RSA-OAEP-256    RFC 8017

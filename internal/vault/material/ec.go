@@ -226,9 +226,7 @@ func (k nistKey) Run(op Operation, in Input) (Output, error) {
 		r.FillBytes(out[:k.curve.size])
 		s.FillBytes(out[k.curve.size:])
 		return out, nil
-	}, func(r, s []byte) bool {
-		return ecdsa.Verify(&k.key.PublicKey, in.Digest, new(big.Int).SetBytes(r), new(big.Int).SetBytes(s))
-	})
+	}, func(r, s []byte) bool { return nistPublic{k.curve, &k.key.PublicKey}.verify(in.Digest, r, s) })
 }
 
 // koblitzKey is a key on P-256K.
@@ -261,11 +259,55 @@ func (k koblitzKey) Run(op Operation, in Input) (Output, error) {
 		r, s := sig.R(), sig.S()
 		rb, sb := r.Bytes(), s.Bytes()
 		return append(rb[:], sb[:]...), nil
-	}, func(rb, sb []byte) bool {
-		var r, s secp256k1.ModNScalar
-		if r.SetByteSlice(rb) || s.SetByteSlice(sb) || r.IsZero() || s.IsZero() {
-			return false
-		}
-		return koblitz.NewSignature(&r, &s).Verify(in.Digest, k.key.PubKey())
-	})
+	}, func(r, s []byte) bool { return koblitzPublic{k.curve, k.key.PubKey()}.verify(in.Digest, r, s) })
 }
+
+// publicEC is the public half of an EC key: it verifies and nothing else.
+func publicEC(name string, j JWK) (publicKey, error) {
+	c, ok := curveOf(name)
+	if !ok || len(j.X) > c.size || len(j.Y) > c.size {
+		return nil, errors.New("material: a token's key has no public half")
+	}
+	point := make([]byte, 1+2*c.size)
+	point[0] = 4
+	copy(point[1+c.size-len(j.X):], j.X)
+	copy(point[1+2*c.size-len(j.Y):], j.Y)
+	if c.nist == nil {
+		pub, err := secp256k1.ParsePubKey(point)
+		return koblitzPublic{c, pub}, err
+	}
+	pub, err := ecdsa.ParseUncompressedPublicKey(c.nist, point)
+	return nistPublic{c, pub}, err
+}
+
+type nistPublic struct {
+	curve curve
+	key   *ecdsa.PublicKey
+}
+
+func (k nistPublic) verify(digest, r, s []byte) bool {
+	return ecdsa.Verify(k.key, digest, new(big.Int).SetBytes(r), new(big.Int).SetBytes(s))
+}
+
+func (k nistPublic) Run(op Operation, in Input) (Output, error) {
+	return runEC(k.curve, op, in, noSign, func(r, s []byte) bool { return k.verify(in.Digest, r, s) })
+}
+
+type koblitzPublic struct {
+	curve curve
+	key   *secp256k1.PublicKey
+}
+
+func (k koblitzPublic) verify(digest, rb, sb []byte) bool {
+	var r, s secp256k1.ModNScalar
+	if r.SetByteSlice(rb) || s.SetByteSlice(sb) || r.IsZero() || s.IsZero() {
+		return false
+	}
+	return koblitz.NewSignature(&r, &s).Verify(digest, k.key)
+}
+
+func (k koblitzPublic) Run(op Operation, in Input) (Output, error) {
+	return runEC(k.curve, op, in, noSign, func(r, s []byte) bool { return k.verify(in.Digest, r, s) })
+}
+
+func noSign() ([]byte, error) { return nil, errors.New("material: a public key cannot sign") }
