@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 
+	"github.com/latchkey-db/latchkey/internal/access"
 	"github.com/latchkey-db/latchkey/internal/audit"
 	"github.com/latchkey-db/latchkey/internal/fault"
 	"github.com/latchkey-db/latchkey/internal/principal"
@@ -37,7 +38,7 @@ type Operator interface {
 }
 
 // Operation is what an operator asks for. Verb is one of show, verify, digest, lock, unlock, retry,
-// accept, rotate, backup, shred, drilled; restore and clone make the account.
+// accept, rotate, backup, shred, drilled, why; restore and clone make the account.
 type Operation struct {
 	Verb       string `json:"-"`
 	Directory  string `json:"directory"`  // backup, restore: on the server's machine, absolute
@@ -47,6 +48,8 @@ type Operation struct {
 	AccountKey bool   `json:"accountKey"` // rotate
 	DataKeys   bool   `json:"dataKeys"`   // rotate
 	Note       string `json:"note"`       // drilled: the report, for the audit log
+	// why: the question; without a principal it is about the account's own way to its key.
+	access.Question
 }
 
 // done is the report of an operation that has no other.
@@ -61,6 +64,7 @@ var verbs = map[string]verb{
 	"show": (*Service).show, "verify": (*Service).verify, "digest": (*Service).digest,
 	"lock": simple(Operator.Lock), "unlock": simple(Operator.Unlock), "retry": simple(Operator.Retry), "accept": simple(Operator.Accept),
 	"rotate": (*Service).rotate, "backup": (*Service).backup, "shred": (*Service).shred, "drilled": (*Service).drilled,
+	"why": (*Service).why,
 }
 
 // simple is the verb of an operation that has no report.
@@ -141,6 +145,14 @@ func (s *Service) drilled(ctx context.Context, c principal.Caller, rec *record, 
 	e := audit.By(c, s.cfg.Now(), "RevocationDrilled", rec.ResourceID().String()).Done(nil)
 	e.Detail = o.Note
 	return done{"Succeeded"}, s.cfg.Audit.Record(ctx, e)
+}
+
+// why answers why a principal may change the account or not, or whether the account can use its key.
+func (s *Service) why(ctx context.Context, c principal.Caller, rec *record, o Operation) (any, error) {
+	if s.cfg.Why == nil {
+		return nil, fault.New(fault.NotImplemented, "NotOffered", "This server does not answer questions.")
+	}
+	return s.cfg.Why(ctx, c, rec.clone().Account, o.Question)
 }
 
 // shred destroys the account's keys and then the account.

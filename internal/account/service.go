@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/latchkey-db/latchkey/internal/access"
 	"github.com/latchkey-db/latchkey/internal/audit"
 	"github.com/latchkey-db/latchkey/internal/fault"
 	"github.com/latchkey-db/latchkey/internal/principal"
@@ -74,6 +75,8 @@ type Config struct {
 	RequireGroup func(name string) error
 	// OnDelete is called with the storage id and the resource id of an account whose data is gone.
 	OnDelete func(accountID, scope string)
+	// Why answers a question about an account whose asker is authorised; nil answers none.
+	Why func(ctx context.Context, asker principal.Caller, a Account, q access.Question) (any, error)
 }
 
 // Service is the set of all accounts. It is safe for concurrent use.

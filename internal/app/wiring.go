@@ -130,7 +130,7 @@ func (s *Server) openDomains(context.Context) (err error) {
 		return fmt.Errorf("open resource groups: %w", err)
 	}
 	if s.vaults, err = vault.Open(vault.Config{DB: s.control, Authorizer: s.rbac, Audit: s.audit, Trusted: s.trusted,
-		RequireGroup: s.resources.RequireGroup, OnChange: s.vaultChanged, OnDelete: s.rbac.Forget, Log: s.log}); err != nil {
+		RequireGroup: s.resources.RequireGroup, OnChange: s.vaultChanged, OnDelete: s.rbac.Forget, Why: s.whyVault, Log: s.log}); err != nil {
 		return fmt.Errorf("open vaults: %w", err)
 	}
 	s.sweeper = newSweeper(s.vaults, s.log)
@@ -159,7 +159,7 @@ func (s *Server) vaultChanged(name, _ string) {
 
 func (s *Server) openAccounts(ctx context.Context) (err error) {
 	s.accounts, err = account.Open(ctx, account.Config{DB: s.control, Authorizer: s.rbac, Audit: s.audit, Encryption: encryption{s.keeper}, Operator: operator{s.keeper},
-		Identities: s.directory, RequireGroup: s.resources.RequireGroup, Defaults: documentdb.Defaults(), Log: s.log,
+		Identities: s.directory, RequireGroup: s.resources.RequireGroup, Defaults: documentdb.Defaults(), Why: s.whyAccount, Log: s.log,
 		OnDelete: func(_, scope string) {
 			if err := s.rbac.Forget(scope); err != nil {
 				s.log.Error("role assignments of a deleted account could not be removed", "error", err)

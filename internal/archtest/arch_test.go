@@ -22,10 +22,10 @@ const module = "github.com/latchkey-db/latchkey/"
 // else it may import stands in sideways. A name ending in "/" stands for everything below it.
 var floors = [][]string{
 	{"internal/secret", "internal/fault", "internal/atomicfile", "internal/supervise", "internal/jsonx",
-		"internal/uri", "internal/naming", "internal/principal", "internal/fastrsa"},
+		"internal/uri", "internal/naming", "internal/principal", "internal/fastrsa", "internal/access"},
 	{"internal/obs", "internal/audit", "internal/sealfs", "internal/store", "internal/pkcs11"},
 	{"internal/directory", "internal/rbac", "internal/resource", "internal/vault", "internal/vault/", "internal/account",
-		"internal/docdb", "internal/docdb/", "internal/envelope", "internal/kek"},
+		"internal/docdb", "internal/docdb/", "internal/envelope", "internal/kek", "internal/why"},
 	{"internal/api/", "internal/front"},
 	{"internal/config", "internal/app"},
 	{""}, // package latchkey itself

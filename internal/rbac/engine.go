@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/latchkey-db/latchkey/internal/access"
 	"github.com/latchkey-db/latchkey/internal/audit"
 	"github.com/latchkey-db/latchkey/internal/fault"
 	"github.com/latchkey-db/latchkey/internal/principal"
@@ -97,23 +98,25 @@ func (e *Engine) publish(s *state) {
 	e.state.Store(s)
 }
 
-// Decision is the outcome of one question, with what decided it.
-type Decision struct {
-	Allowed    bool
-	Assignment string // id of the assignment that allowed
-	Role       string // name of the role that allowed
-	Reason     string // a sentence for an operator
-}
-
-// Decide answers whether c may do action on scope; data selects the data actions.
-func (e *Engine) Decide(c principal.Caller, action, scope string, data bool) Decision {
+// Decide answers whether c may do action on scope, and which assignment says so; data selects the data
+// actions.
+func (e *Engine) Decide(c principal.Caller, action, scope string, data bool) access.Decision {
 	return e.decide(c, action, scope, data, "")
 }
 
+// DecideData is [Engine.Decide] for a data action.
+func (e *Engine) DecideData(_ context.Context, c principal.Caller, action, scope string) access.Decision {
+	return e.Decide(c, action, scope, true)
+}
+
 // decide is [Engine.Decide]; role, when it is not "", is the role that the action gives or takes away.
-func (e *Engine) decide(c principal.Caller, action, scope string, data bool, role string) Decision {
+func (e *Engine) decide(c principal.Caller, action, scope string, data bool, role string) access.Decision {
 	if c.Door == principal.Platform {
-		return Decision{Allowed: true, Reason: "the server itself"}
+		return access.Yes(access.PlatformsOwn, "the server itself")
+	}
+	gate := access.ControlRole
+	if data {
+		gate = access.DataRole
 	}
 	s := e.state.Load()
 	above := 0
@@ -124,30 +127,23 @@ func (e *Engine) decide(c principal.Caller, action, scope string, data bool, rol
 			}
 			above++
 			if d, ok := s.definition(a.RoleID); ok && d.allows(action, data) && d.delegates(role) {
-				return Decision{Allowed: true, Assignment: a.ID, Role: d.Name, Reason: "granted by role " + d.Name + " at " + a.Scope}
+				return access.Decision{Gate: gate, Allowed: true, Assignment: a.ID, Role: d.Name, Scope: a.Scope, Reason: "granted by role " + d.Name + " at " + a.Scope}
 			}
 		}
 	}
+	reason := "no assigned role at this scope or above it has the action"
 	if above == 0 {
-		return Decision{Reason: "no role assignment at this scope or above it"}
+		reason = "no role assignment at this scope or above it"
 	}
-	return Decision{Reason: "no assigned role at this scope or above it has the action"}
+	return access.No(gate, reason, refusal(c, action, scope))
 }
 
 // Authorize returns nil when c may do action on scope, else a fault with the text of Resource Manager.
 func (e *Engine) Authorize(_ context.Context, c principal.Caller, action, scope string) error {
-	return refusal(e.Decide(c, action, scope, false), c, action, scope)
+	return e.Decide(c, action, scope, false).Refusal
 }
 
-// AuthorizeData is [Engine.Authorize] for data actions.
-func (e *Engine) AuthorizeData(_ context.Context, c principal.Caller, action, scope string) error {
-	return refusal(e.Decide(c, action, scope, true), c, action, scope)
-}
-
-func refusal(d Decision, c principal.Caller, action, scope string) error {
-	if d.Allowed {
-		return nil
-	}
+func refusal(c principal.Caller, action, scope string) error {
 	return fault.New(fault.Denied, "AuthorizationFailed",
 		"The client '%s' with object id '%s' does not have authorization to perform action '%s' over scope '%s' or the scope is invalid. If access was recently granted, please refresh your credentials.",
 		c.Label(), c.ObjectID, action, scope)

@@ -27,7 +27,7 @@ func (e *Engine) guard(ctx context.Context, c principal.Caller, action, scope st
 
 // guardRole is guard for an action that gives or takes away role.
 func (e *Engine) guardRole(ctx context.Context, c principal.Caller, action, scope, role string) error {
-	decision := refusal(e.decide(c, action, scope, false, role), c, action, scope)
+	decision := e.decide(c, action, scope, false, role).Refusal
 	if decision == nil && strings.HasSuffix(action, "/read") {
 		return nil
 	}

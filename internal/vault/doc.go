@@ -17,6 +17,9 @@
 // actions, and only then whether the object exists. A caller without the right cannot tell a missing
 // object from a present one.
 //
+// Each gate's answer is an access.Decision with its reason. One function makes them (decide): the guard
+// of an operation turns one that is against into the refusal, [Service.Explain] shows it.
+//
 // # States
 //
 //	vault:  absent -> live -> deleted -> live (recover) | absent (purge, or the retention is over)

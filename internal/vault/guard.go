@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/latchkey-db/latchkey/internal/access"
 	"github.com/latchkey-db/latchkey/internal/audit"
 	"github.com/latchkey-db/latchkey/internal/fault"
 	"github.com/latchkey-db/latchkey/internal/naming"
@@ -18,6 +19,7 @@ type request struct {
 	ctx     context.Context
 	caller  principal.Caller
 	need    permission
+	by      access.Decision // of the last gate that was asked
 	vault   Vault
 	name    string // of the object; "" for operations on all of them
 	version string
@@ -33,8 +35,10 @@ func (s *Service) guard(ctx context.Context, c principal.Caller, vault, name str
 		return nil, err
 	}
 	r := &request{s: s, ctx: ctx, caller: c, need: need, vault: v, name: name, started: s.cfg.Now()}
-	if err := s.decide(r, form); err != nil {
-		return nil, r.record(audit.Event.Decided, err)
+	trail := s.decide(r, form)
+	r.by = trail[len(trail)-1]
+	if !r.by.Allowed {
+		return nil, r.record(audit.Event.Decided, r.by.Refusal)
 	}
 	if need.change {
 		return r, r.record(audit.Event.Decided, nil)
@@ -42,16 +46,20 @@ func (s *Service) guard(ctx context.Context, c principal.Caller, vault, name str
 	return r, nil
 }
 
-func (s *Service) decide(r *request, form []error) error {
-	if err := s.firewall(r.caller, r.vault); err != nil {
-		return err
+// decide asks the gates one after the other until one is against. The last decision is the answer. It is
+// the only code that decides about objects: guard turns its answer into a refusal, [Service.Explain]
+// shows it.
+func (s *Service) decide(r *request, form []error) []access.Decision {
+	trail := []access.Decision{s.firewall(r.caller, r.vault)}
+	if !trail[0].Allowed {
+		return trail
 	}
 	for _, err := range append([]error{checkName(r.name)}, form...) {
 		if err != nil {
-			return err
+			return append(trail, access.No(access.Form, "the request is not well formed", err))
 		}
 	}
-	return s.allowed(r)
+	return append(trail, s.allowed(r))
 }
 
 // done records the outcome of an operation and returns err. A record that cannot be written is itself
@@ -91,9 +99,9 @@ func (s *Service) Admit(ctx context.Context, c principal.Caller, vault string) e
 	if err != nil {
 		return err
 	}
-	if err := s.firewall(c, v); err != nil {
-		r := &request{s: s, ctx: ctx, caller: c, vault: v, need: permission{operation: "VaultAccess"}, started: s.cfg.Now()}
-		return r.record(audit.Event.Decided, err)
+	if d := s.firewall(c, v); !d.Allowed {
+		r := &request{s: s, ctx: ctx, caller: c, by: d, vault: v, need: permission{operation: "VaultAccess"}, started: s.cfg.Now()}
+		return r.record(audit.Event.Decided, d.Refusal)
 	}
 	return nil
 }
@@ -106,20 +114,31 @@ func (s *Service) Location(vault string) (string, error) {
 }
 
 // firewall applies publicNetworkAccess and networkAcls to the caller's address.
-func (s *Service) firewall(c principal.Caller, v Vault) error {
-	if c.Door == principal.Platform || v.admits(c.Address) {
-		return nil
+func (s *Service) firewall(c principal.Caller, v Vault) access.Decision {
+	switch {
+	case c.Door == principal.Platform:
+		return access.Yes(access.Firewall, "the server itself")
+	case v.admits(c.Address):
+		return access.Yes(access.Firewall, v.openness())
+	case (v.Network == nil || strings.EqualFold(v.Network.Bypass, "AzureServices")) && s.cfg.Trusted(c):
+		return access.Yes(access.Firewall, "the caller is a trusted service, which the bypass AzureServices lets through")
+	case v.closed():
+		return access.No(access.Firewall, "public network access is disabled, and the caller is not a trusted service",
+			fault.New(fault.Denied, "ForbiddenByFirewall",
+				"Public network access is disabled and request is not from a trusted service nor via an approved private link.\r\nCaller: %s\r\nVault: %s", sentence(c), v.describe()))
 	}
-	if (v.Network == nil || strings.EqualFold(v.Network.Bypass, "AzureServices")) && s.cfg.Trusted(c) {
-		return nil
+	return access.No(access.Firewall, "the vault denies by default, no rule has the address, and the caller is not a trusted service",
+		fault.New(fault.Denied, "ForbiddenByFirewall",
+			"Client address is not authorized and caller is not a trusted service.\r\nClient address: %s\r\nCaller: %s\r\nVault: %s",
+			c.Address, sentence(c), v.describe()))
+}
+
+// openness says why an address is admitted.
+func (v Vault) openness() string {
+	if v.Network == nil || !strings.EqualFold(v.Network.DefaultAction, "Deny") {
+		return "the vault is open to all networks"
 	}
-	if v.closed() {
-		return fault.New(fault.Denied, "ForbiddenByFirewall",
-			"Public network access is disabled and request is not from a trusted service nor via an approved private link.\r\nCaller: %s\r\nVault: %s", sentence(c), v.describe())
-	}
-	return fault.New(fault.Denied, "ForbiddenByFirewall",
-		"Client address is not authorized and caller is not a trusted service.\r\nClient address: %s\r\nCaller: %s\r\nVault: %s",
-		c.Address, sentence(c), v.describe())
+	return "a rule of the firewall has the address"
 }
 
 // closed reports whether nobody may come in from a public network.
@@ -158,26 +177,35 @@ func parsePrefix(rule string) (netip.Prefix, error) {
 }
 
 // allowed applies the vault's permission model. Only callers from the data plane's door have rights here.
-func (s *Service) allowed(r *request) error {
+func (s *Service) allowed(r *request) access.Decision {
 	switch {
 	case r.caller.Door == principal.Platform:
-		return nil
+		return access.Yes(access.PlatformsOwn, "the server itself")
 	case r.caller.Door == principal.VaultData && r.vault.RBAC:
 		return s.byRole(r)
-	case r.caller.Door == principal.VaultData && r.vault.grants(r.caller, r.need):
-		return nil
+	case r.caller.Door == principal.VaultData:
+		return r.vault.byPolicy(r.caller, r.need)
 	}
-	return byPolicy(r.caller, r.need, r.vault)
+	return access.No(access.AccessPolicy, "this door leads to no objects", noPolicy(r.caller, r.need, r.vault))
 }
 
-// grants reports whether an access policy gives the caller a permission.
-func (v Vault) grants(c principal.Caller, need permission) bool {
+// byPolicy looks for an access policy that gives the caller a permission.
+func (v Vault) byPolicy(c principal.Caller, need permission) access.Decision {
+	about := 0
 	for _, p := range v.Policies {
-		if strings.EqualFold(p.TenantID, v.TenantID) && p.covers(c) && p.Permissions.has(need) {
-			return true
+		if !strings.EqualFold(p.TenantID, v.TenantID) || !p.covers(c) {
+			continue
+		}
+		about++
+		if p.Permissions.has(need) {
+			return access.Yes(access.AccessPolicy, "the access policy for object id "+p.ObjectID+" has the permission "+need.kind.plural+" "+need.policy)
 		}
 	}
-	return false
+	reason := "no access policy is about the principal or a group that it is in"
+	if about > 0 {
+		reason = "the access policies about the principal lack the permission " + need.kind.plural + " " + need.policy
+	}
+	return access.No(access.AccessPolicy, reason, noPolicy(c, need, v))
 }
 
 // covers reports whether a policy is about the caller. A policy with an application is for users who
@@ -194,18 +222,18 @@ func sentence(c principal.Caller) string {
 	return "appid=" + c.AppID + ";oid=" + c.ObjectID + ";iss=https://sts.windows.net/" + c.TenantID + "/"
 }
 
-func byPolicy(c principal.Caller, need permission, v Vault) error {
+func noPolicy(c principal.Caller, need permission, v Vault) error {
 	return fault.New(fault.Denied, "ForbiddenByPolicy",
 		"The user, group or application 'appid=%s;oid=%s;numgroups=%d;iss=https://sts.windows.net/%s/' does not have %s %s permission on key vault '%s'. For help resolving this issue, please see https://go.microsoft.com/fwlink/?linkid=2125287",
 		c.AppID, c.ObjectID, len(c.Groups), c.TenantID, need.kind.plural, need.policy, v.describe())
 }
 
 // byRole asks the Authorizer and puts a refusal into the vault's own words.
-func (s *Service) byRole(r *request) error {
-	action, scope := Namespace+"/vaults/"+r.need.action, r.vault.objectScope(r.need.kind, r.name)
-	err := s.cfg.Authorizer.AuthorizeData(r.ctx, r.caller, action, scope)
-	if err == nil || fault.KindOf(err) != fault.Denied {
-		return err
+func (s *Service) byRole(r *request) access.Decision {
+	action, scope := r.need.dataAction(), r.vault.objectScope(r.need.kind, r.name)
+	d := s.cfg.Authorizer.DecideData(r.ctx, r.caller, action, scope)
+	if d.Allowed || fault.KindOf(d.Refusal) != fault.Denied {
+		return d
 	}
 	lines := []string{
 		"Caller is not authorized to perform action on resource.",
@@ -218,5 +246,6 @@ func (s *Service) byRole(r *request) error {
 		"DecisionReason: 'DeniedWithNoValidRBAC' ",
 		"Vault: " + r.vault.describe(),
 	}
-	return fault.New(fault.Denied, "ForbiddenByRbac", "%s", strings.Join(lines, "\r\n")).Because(err)
+	d.Refusal = fault.New(fault.Denied, "ForbiddenByRbac", "%s", strings.Join(lines, "\r\n")).Because(d.Refusal)
+	return d
 }

@@ -52,6 +52,9 @@ var (
 	mayRestoreSecret = permission{ofSecrets, "restore", "secrets/restore/action", "SecretRestore", true, true}
 )
 
+// dataAction is the full name of the data action.
+func (p permission) dataAction() string { return Namespace + "/vaults/" + p.action }
+
 // as returns p under another name in the audit log.
 func (p permission) as(operation string) permission {
 	p.operation = operation

@@ -8,18 +8,21 @@ import (
 	"sync"
 	"time"
 
+	"github.com/latchkey-db/latchkey/internal/access"
 	"github.com/latchkey-db/latchkey/internal/audit"
 	"github.com/latchkey-db/latchkey/internal/fault"
 	"github.com/latchkey-db/latchkey/internal/principal"
 	"github.com/latchkey-db/latchkey/internal/store"
+	"github.com/latchkey-db/latchkey/internal/uri"
 	"github.com/latchkey-db/latchkey/internal/vault/material"
 )
 
 // Authorizer decides by role assignments. scope is a resource id. A refusal is a [*fault.Error] of
-// kind Denied whose message is for callers of Resource Manager.
+// kind Denied whose message is for callers of Resource Manager. DecideData decides about data actions and
+// says why.
 type Authorizer interface {
 	Authorize(ctx context.Context, c principal.Caller, action, scope string) error
-	AuthorizeData(ctx context.Context, c principal.Caller, action, scope string) error
+	DecideData(ctx context.Context, c principal.Caller, action, scope string) access.Decision
 }
 
 // Auditor keeps the record of decisions. When it fails, the operation is refused.
@@ -42,6 +45,8 @@ type Config struct {
 	OnChange func(vault, key string)
 	// OnDelete is called with the resource id of a vault that was deleted: its role assignments go.
 	OnDelete func(scope string) error
+	// Why answers a question about a vault whose asker is authorised; see [Service.Explain].
+	Why func(ctx context.Context, asker principal.Caller, id uri.ResourceID, q access.Question) (any, error)
 	// Token is where keys of the types that end in -HSM are made and stay. nil: they are software keys.
 	Token material.Token
 	Now   func() time.Time // nil means time.Now
@@ -99,6 +104,11 @@ func withDefaults(cfg Config) Config {
 	}
 	if cfg.OnDelete == nil {
 		cfg.OnDelete = func(string) error { return nil }
+	}
+	if cfg.Why == nil {
+		cfg.Why = func(context.Context, principal.Caller, uri.ResourceID, access.Question) (any, error) {
+			return nil, fault.New(fault.NotImplemented, "NotOffered", "This server does not answer questions.")
+		}
 	}
 	return cfg
 }

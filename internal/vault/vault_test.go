@@ -15,6 +15,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/latchkey-db/latchkey/internal/access"
 	"github.com/latchkey-db/latchkey/internal/audit"
 	"github.com/latchkey-db/latchkey/internal/fault"
 	"github.com/latchkey-db/latchkey/internal/principal"
@@ -68,8 +69,11 @@ func (w *world) Authorize(_ context.Context, c principal.Caller, action, scope s
 	return nil
 }
 
-func (w *world) AuthorizeData(ctx context.Context, c principal.Caller, action, scope string) error {
-	return w.Authorize(ctx, c, "data "+action, scope)
+func (w *world) DecideData(ctx context.Context, c principal.Caller, action, scope string) access.Decision {
+	if err := w.Authorize(ctx, c, "data "+action, scope); err != nil {
+		return access.No(access.DataRole, "the test says no", err)
+	}
+	return access.Yes(access.DataRole, "the test says yes")
 }
 
 func (w *world) Record(_ context.Context, e audit.Event) error {

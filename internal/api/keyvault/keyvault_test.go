@@ -20,6 +20,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azkeys"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/latchkey-db/latchkey/internal/access"
 	"github.com/latchkey-db/latchkey/internal/api/keyvault"
 	"github.com/latchkey-db/latchkey/internal/audit"
 	"github.com/latchkey-db/latchkey/internal/fault"
@@ -45,9 +46,11 @@ type world struct {
 	wrong  error                        // what the verifier says
 }
 
-func (w *world) Authorize(context.Context, principal.Caller, string, string) error     { return nil }
-func (w *world) AuthorizeData(context.Context, principal.Caller, string, string) error { return nil }
-func (w *world) Record(context.Context, audit.Event) error                             { return nil }
+func (w *world) Authorize(context.Context, principal.Caller, string, string) error { return nil }
+func (w *world) DecideData(context.Context, principal.Caller, string, string) access.Decision {
+	return access.Yes(access.DataRole, "test")
+}
+func (w *world) Record(context.Context, audit.Event) error { return nil }
 
 // VerifyToken knows one token.
 func (w *world) VerifyToken(_ context.Context, token string, audiences []string) (principal.Caller, error) {

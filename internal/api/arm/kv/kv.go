@@ -56,6 +56,7 @@ var handlers = map[string]handler{
 	"GET vaults": (*Provider).get, "PUT vaults": (*Provider).put, "PATCH vaults": (*Provider).patch, "DELETE vaults": (*Provider).delete,
 	"GET vaults/":                                        (*Provider).list,
 	"PUT vaults/accesspolicies":                          (*Provider).policies,
+	"POST vaults/latchkey":                               (*Provider).operate,
 	"GET vaults/privateendpointconnections/":             (*Provider).empty,
 	"GET deletedvaults/":                                 (*Provider).listDeleted,
 	"GET locations/deletedvaults":                        (*Provider).getDeleted,
@@ -222,6 +223,21 @@ func (p *Provider) nameAvailable(ctx context.Context, r *arm.Request) (*arm.Resp
 		return arm.OK(map[string]any{"nameAvailable": true}), nil
 	}
 	return arm.OK(map[string]any{"nameAvailable": false, "reason": reason, "message": message}), nil
+}
+
+// operate serves our own operations, POST {vault}/latchkey/{verb}: the service has none such.
+func (p *Provider) operate(ctx context.Context, r *arm.Request) (*arm.Response, error) {
+	o := vault.Operation{Verb: strings.ToLower(r.ID.Name())}
+	if err := r.Decode(&o); err != nil {
+		return nil, err
+	}
+	id := r.ID
+	id.Segments = id.Segments[:1]
+	report, err := p.vaults.Operate(ctx, r.Caller, id, o)
+	if err != nil {
+		return nil, err
+	}
+	return arm.OK(report), nil
 }
 
 func (p *Provider) empty(context.Context, *arm.Request) (*arm.Response, error) {
