@@ -68,6 +68,7 @@ type Log struct {
 	idle    sync.Cond // signalled when flushing becomes false
 	head    head      // after all entries that were accepted
 	pending *batch    // nil when there is nothing to write
+	spare   []byte    // the memory of a batch that was written
 	flush   bool      // a goroutine is writing batches
 	err     error     // sticky
 
@@ -189,7 +190,8 @@ func (l *Log) enqueue(e Event) (*batch, error) {
 		return nil, l.err
 	}
 	if l.pending == nil {
-		l.pending = &batch{done: make(chan struct{})}
+		l.pending = &batch{lines: l.spare, done: make(chan struct{})}
+		l.spare = nil
 	}
 	l.pending.lines = l.head.appendEntry(l.pending.lines, event)
 	if !l.flush {
@@ -213,6 +215,7 @@ func (l *Log) flushAll() {
 			err := l.write(b.lines)
 			l.mu.Lock()
 			b.err = l.fail(err)
+			l.spare = b.lines[:0]
 		}
 		close(b.done)
 	}

@@ -98,9 +98,66 @@ func before(line []byte) (h head) {
 }
 
 // encodeEvent cleans e and returns its canonical form: compact JSON, members in the order of the
-// struct, nothing escaped that JSON does not require. The hash covers these bytes.
+// struct, nothing escaped that JSON does not require. The hash covers these bytes. Almost every event
+// is of plain text, which is written as it is.
 func encodeEvent(e Event) ([]byte, error) {
 	e.Time = e.Time.UTC().Truncate(time.Microsecond)
+	if e.plain() {
+		return e.appendPlain(make([]byte, 0, plainEvent)), nil
+	}
+	return encodeAny(e)
+}
+
+// plainEvent is the usual size of an event, in bytes, with room.
+const plainEvent = 640
+
+// plain reports whether encodeAny would change and escape nothing.
+func (e *Event) plain() bool {
+	year := e.Time.Year()
+	return year >= 1 && year <= 9999 && len(e.Detail) <= maxDetail && plain(e.Detail) &&
+		short(e.Operation) && short(e.Resource) && short(string(e.Outcome)) && short(e.Reason) && short(e.Principal) &&
+		short(e.AppID) && short(e.Caller) && short(e.Address) && short(e.Request) && short(e.Version)
+}
+
+func short(s string) bool { return len(s) <= maxString && plain(s) }
+
+// plain reports whether s is of printable ASCII that JSON does not escape.
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
+// appendPlain appends the canonical form of an event that is plain.
+func (e *Event) appendPlain(dst []byte) []byte {
+	dst = append(dst, `{"time":"`...)
+	dst = e.Time.AppendFormat(dst, time.RFC3339Nano)
+	dst = append(dst, `","operation":"`...)
+	dst = append(dst, e.Operation...)
+	dst = append(dst, `","resource":"`...)
+	dst = append(dst, e.Resource...)
+	dst = append(dst, `","outcome":"`...)
+	dst = append(dst, e.Outcome...)
+	dst = append(dst, '"')
+	for _, m := range [...]struct{ name, value string }{
+		{`,"reason":"`, e.Reason}, {`,"principal":"`, e.Principal}, {`,"appId":"`, e.AppID}, {`,"caller":"`, e.Caller},
+		{`,"address":"`, e.Address}, {`,"request":"`, e.Request}, {`,"version":"`, e.Version}, {`,"detail":"`, e.Detail},
+	} {
+		if m.value != "" {
+			dst = append(append(append(dst, m.name...), m.value...), '"')
+		}
+	}
+	if e.Micros != 0 {
+		dst = strconv.AppendInt(append(dst, `,"durationMicros":`...), e.Micros, 10)
+	}
+	return append(dst, '}')
+}
+
+// encodeAny is encodeEvent for every event.
+func encodeAny(e Event) ([]byte, error) {
 	e.Outcome = Outcome(clean(string(e.Outcome), maxString))
 	for _, s := range []*string{&e.Operation, &e.Resource, &e.Reason, &e.Principal, &e.AppID,
 		&e.Caller, &e.Address, &e.Request, &e.Version} {

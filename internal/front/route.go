@@ -39,8 +39,10 @@ func (s *Server) observed(service naming.Service, h http.Handler, w http.Respons
 	if s.cfg.Observe != nil {
 		s.cfg.Observe(service, recorder.status, elapsed)
 	}
-	s.cfg.Log.DebugContext(r.Context(), "request served", "service", string(service),
-		"method", r.Method, "status", recorder.status, "elapsed", elapsed)
+	if s.cfg.Log.Enabled(r.Context(), slog.LevelDebug) {
+		s.cfg.Log.DebugContext(r.Context(), "request served", "service", string(service),
+			"method", r.Method, "status", recorder.status, "elapsed", elapsed)
+	}
 }
 
 // statusRecorder remembers the status of an answer.

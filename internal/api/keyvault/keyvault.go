@@ -77,14 +77,16 @@ func (f *face) serve(w http.ResponseWriter, r *http.Request) {
 		f.fail(w, r, target, fault.New(fault.NotFound, "VaultNotFound", "The host is not a vault's."))
 		return
 	}
-	r = r.WithContext(naming.With(r.Context(), target.Names))
+	if naming.From(r.Context()) != target.Names { // the front has looked already
+		r = r.WithContext(naming.With(r.Context(), target.Names))
+	}
 	commonHeaders(w, r)
 	location, err := f.cfg.Vaults.Location(target.Label)
 	if err != nil {
 		f.fail(w, r, target, err)
 		return
 	}
-	w.Header().Set("x-ms-keyvault-region", location)
+	w.Header().Set("X-Ms-Keyvault-Region", location)
 	status, body, err := f.answer(r, target)
 	switch {
 	case err != nil:
@@ -116,7 +118,7 @@ func (f *face) answer(r *http.Request, target naming.Target) (status int, body a
 
 // method is the request's method, or the one that a POST overrides.
 func method(r *http.Request) string {
-	if o := r.Header.Get("X-HTTP-METHOD"); o != "" && r.Method == http.MethodPost {
+	if o := r.Header.Get("X-Http-Method"); o != "" && r.Method == http.MethodPost {
 		return strings.ToUpper(o)
 	}
 	return r.Method
@@ -179,6 +181,7 @@ func claimsOf(token string) tokenClaims {
 
 func bounded(s string) string { return strings.ToValidUTF8(s[:min(len(s), maxClaim)], "") }
 
+// commonHeaders sets what every answer has. Names are in canonical form, which costs nothing to find.
 func commonHeaders(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-cache")
@@ -186,10 +189,10 @@ func commonHeaders(w http.ResponseWriter, r *http.Request) {
 	h.Set("Expires", "-1")
 	h.Set("Strict-Transport-Security", "max-age=31536000;includeSubDomains")
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("x-ms-keyvault-service-version", "1.9.0.0")
-	h.Set("x-ms-keyvault-network-info", "conn_type=Ipv4;addr="+wire.RemoteAddress(r)+";act_addr_fam=InterNetwork;")
-	if c := r.Header.Get("x-ms-client-request-id"); c != "" && len(c) <= 128 {
-		h.Set("x-ms-client-request-id", c)
+	h.Set("X-Ms-Keyvault-Service-Version", "1.9.0.0")
+	h.Set("X-Ms-Keyvault-Network-Info", "conn_type=Ipv4;addr="+wire.RemoteAddress(r)+";act_addr_fam=InterNetwork;")
+	if c := r.Header.Get("X-Ms-Client-Request-Id"); c != "" && len(c) <= 128 {
+		h.Set("X-Ms-Client-Request-Id", c)
 	}
 }
 

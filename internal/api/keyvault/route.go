@@ -26,6 +26,9 @@ var (
 
 // parseVersion accepts 7.0 to 7.6, their previews, and every dated version from the first on.
 func parseVersion(s string) (apiVersion, error) {
+	if len(s) == len("7.x") && s[:2] == "7." && '0' <= s[2] && s[2] <= '6' { // what clients send, without a regular expression
+		return apiVersion(s[2] - '0'), nil
+	}
 	if m := minorVersion.FindStringSubmatch(s); m != nil {
 		n, err := strconv.Atoi(m[1])
 		return apiVersion(n), err

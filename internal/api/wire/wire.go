@@ -35,6 +35,7 @@ type requestKey struct{}
 
 // Identify gives every request a correlation id: a fresh one, which the answer shows under header.
 func Identify(header string, next http.Handler) http.Handler {
+	header = http.CanonicalHeaderKey(header)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := uuid.NewString()
 		w.Header().Set(header, id)
@@ -63,9 +64,19 @@ func RemoteAddress(r *http.Request) string {
 	return host
 }
 
+// presized is up to which announced length, in bytes, a body gets its memory before it has come.
+const presized = 16 << 10
+
 // ReadBody returns the whole body, or a fault of kind TooLarge beyond limit bytes.
 func ReadBody(r *http.Request, limit int64) ([]byte, error) {
-	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
+	var body []byte
+	var err error
+	if n := r.ContentLength; n >= 0 && n <= min(limit, presized) {
+		body = make([]byte, n)
+		_, err = io.ReadFull(r.Body, body)
+	} else {
+		body, err = io.ReadAll(io.LimitReader(r.Body, limit+1))
+	}
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "BodyNotReadable", "The request body could not be read.").Because(err)
 	}
