@@ -1,0 +1,97 @@
+package test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/keyvault/armkeyvault"
+
+	"github.com/latchkey-db/latchkey/internal/demo"
+)
+
+// The vault that the clients of these tests work with.
+const (
+	clientVault    = "kv1"
+	clientVaultURL = "https://" + clientVault + ".vault.azure.net"
+)
+
+// vaultScenario starts a server with a vault in which its administrator may do everything.
+func vaultScenario(t *testing.T) *scenario {
+	t.Helper()
+	s := &scenario{server: startServer(t)}
+	s.connect()
+	if err := s.op.CreateGroup(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.newVault(clientVault)
+	return s
+}
+
+// newVault makes a vault in the scenario's group. It can be purged.
+func (s *scenario) newVault(name string) {
+	s.t.Helper()
+	vaults, err := armkeyvault.NewVaultsClient(s.op.Subscription, s.op.Credential, options(s))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	all := &armkeyvault.Permissions{}
+	for _, name := range strings.Fields("all purge rotate getrotationpolicy setrotationpolicy release") {
+		all.Keys = append(all.Keys, ptr(armkeyvault.KeyPermissions(name)))
+	}
+	for _, name := range strings.Fields("all purge") {
+		all.Secrets = append(all.Secrets, ptr(armkeyvault.SecretPermissions(name)))
+	}
+	poller, err := vaults.BeginCreateOrUpdate(s.t.Context(), demo.Group, name, armkeyvault.VaultCreateOrUpdateParameters{
+		Location: ptr("westeurope"),
+		Properties: &armkeyvault.VaultProperties{
+			TenantID: ptr(s.op.Tenant), SKU: &armkeyvault.SKU{Family: ptr(armkeyvault.SKUFamilyA), Name: ptr(armkeyvault.SKUNamePremium)},
+			EnableRbacAuthorization: ptr(false),
+			AccessPolicies:          []*armkeyvault.AccessPolicyEntry{{TenantID: ptr(s.op.Tenant), ObjectID: ptr(s.admin().ObjectID), Permissions: all}},
+		},
+	}, nil)
+	if err == nil {
+		_, err = poller.PollUntilDone(s.t.Context(), nil)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// TestAZVault runs every command of `az keyvault key` and `az keyvault secret` that applies to a vault,
+// each script against the same vault and beside the others.
+func TestAZVault(t *testing.T) {
+	azPath(t)
+	if testing.Short() {
+		t.Skip("takes about a hundred runs of az")
+	}
+	s := vaultScenario(t)
+	s.mustExec("az", "account", "show", "-o", "none") // signs in, once for all
+	scripts, err := filepath.Glob("testdata/vault/*.sh")
+	if err != nil || len(scripts) == 0 {
+		t.Fatal("no scripts", err)
+	}
+	for _, script := range scripts {
+		t.Run(strings.TrimSuffix(filepath.Base(script), ".sh"), func(t *testing.T) {
+			t.Parallel()
+			s.runGolden(t, script)
+		})
+	}
+}
+
+// runGolden runs a script whose standard output stands in the golden file beside it.
+func (s *server) runGolden(t *testing.T, script string) {
+	t.Helper()
+	path, err := filepath.Abs(script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile(strings.TrimSuffix(path, ".sh") + ".golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := s.exec("bash", path); err != nil || out != string(want) {
+		t.Errorf("%v\ngot:\n%s\nwant:\n%s", err, out, want)
+	}
+}
