@@ -19,6 +19,7 @@ type entry struct {
 type change struct {
 	key       itemKey
 	old, new  *item
+	oldRange  uint32 // number of the range in which old was made
 	oldUnique []uniqueEntry
 	newUnique []uniqueEntry
 }
@@ -84,8 +85,8 @@ func logKey(id containerID, rangeNumber uint32, lsn uint64) []byte {
 	return key(keyLog, id[:], be32(rangeNumber), be64(lsn))
 }
 
-func changeKey(e entry, i *item) []byte {
-	return key(keyChange, e.container[:], be32(e.rangeNumber), be64(i.lsn), []byte{i.place})
+func changeKey(id containerID, rangeNumber uint32, i *item) []byte {
+	return key(keyChange, id[:], be32(rangeNumber), be64(i.lsn), []byte{i.place})
 }
 
 func applyChange(b *store.Batch, e entry, c change) {
@@ -94,7 +95,7 @@ func applyChange(b *store.Batch, e entry, c change) {
 		b.Delete(u.key(e.container, c.key.partition))
 	}
 	if c.old != nil {
-		b.Delete(changeKey(e, c.old))
+		b.Delete(changeKey(e.container, c.oldRange, c.old))
 	}
 	if c.old != nil && (c.new == nil || c.new.number != c.old.number) {
 		b.Delete(key(keyItem, e.container[:], at))
@@ -105,7 +106,7 @@ func applyChange(b *store.Batch, e entry, c change) {
 		return
 	}
 	b.Set(key(keyItem, e.container[:], at), c.new.encode())
-	b.Set(changeKey(e, c.new), at)
+	b.Set(changeKey(e.container, e.rangeNumber, c.new), at)
 	if c.old == nil || c.new.number != c.old.number {
 		b.Set(key(keyOrder, e.container[:], be64(c.new.number)), at)
 		b.Set(key(keyPartition, e.container[:], []byte(c.key.partition), be64(c.new.number)), []byte(c.key.id))

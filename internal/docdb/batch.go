@@ -78,9 +78,10 @@ func (s *Service) Batch(ctx context.Context, c principal.Caller, q ItemRequest, 
 	}
 	parsed, ids, failed, err := r.parseBatch(state, ops)
 	outcomes := make([]outcome, len(ops))
-	lsn := state.log.Visible()
+	home := state.at(effective(*state.rec.Spec.PartitionKey, named))
+	lsn := home.log.Visible()
 	if err == nil {
-		lsn, err = r.transact(state, named, ids, func(t *transaction) error {
+		home, lsn, err = r.transact(state, named, ids, func(t *transaction) error {
 			for i, op := range parsed {
 				failed = i
 				if outcomes[i], err = t.run(op); err != nil {
@@ -95,7 +96,7 @@ func (s *Service) Batch(ctx context.Context, c principal.Caller, q ItemRequest, 
 		return nil, Receipt{}, err
 	}
 	results, charge := r.batchResults(state, outcomes, failed, err)
-	receipt, err := r.receipt(state, lsn, charge)
+	receipt, err := r.receipt(state, home, lsn, charge)
 	return results, receipt, err
 }
 
@@ -141,6 +142,12 @@ func (s *Service) Bulk(ctx context.Context, c principal.Caller, q ItemRequest, o
 		return nil, Receipt{}, err
 	}
 	defer end()
+	home := state.parts[0]
+	if q.RangeID != "" {
+		if home, err = state.partition(q.RangeID); err != nil {
+			return nil, Receipt{}, err
+		}
+	}
 	results := make([]BatchResult, len(ops))
 	workers := make(chan struct{}, bulkWorkers)
 	if ordered {
@@ -162,7 +169,7 @@ func (s *Service) Bulk(ctx context.Context, c principal.Caller, q ItemRequest, o
 		}
 		charge += result.Charge
 	}
-	receipt, err := r.receipt(state, state.log.Visible(), charge)
+	receipt, err := r.receipt(state, home, home.log.Visible(), charge)
 	return results, receipt, err
 }
 
@@ -174,12 +181,15 @@ func (r *session) bulkOne(state *container, q ItemRequest, op BatchOperation) Ba
 	if err != nil {
 		return BatchResult{Err: err, Charge: 1}
 	}
+	if home := state.at(effective(*state.rec.Spec.PartitionKey, named)); q.RangeID != "" && q.RangeID != home.id() {
+		return BatchResult{Err: rangeGone(), Charge: 1} // the client's map of ranges is old
+	}
 	parsed, ids, _, err := r.parseBatch(state, []BatchOperation{op})
 	if err != nil {
 		return BatchResult{Err: err, Charge: 1}
 	}
 	var out outcome
-	if _, err = r.transact(state, named, ids, func(t *transaction) (err error) {
+	if _, _, err = r.transact(state, named, ids, func(t *transaction) (err error) {
 		out, err = t.run(parsed[0])
 		return err
 	}); err != nil {

@@ -45,6 +45,8 @@ type containerRecord struct {
 	Spec     definition `json:"spec"`
 	ETag     string     `json:"etag"`
 	TS       int64      `json:"ts"`
+	// Ranges are all partition key ranges that the container ever had; none stands for [whole].
+	Ranges []rangeRecord `json:"ranges,omitempty"`
 }
 
 func (r containerRecord) id() containerID { return newContainerID(r.Database, r.Number) }
@@ -66,15 +68,15 @@ func (r containerRecord) view(lsn uint64) Container {
 	return c
 }
 
-// container is a container in memory: its definition, the sequence of its one range and the locks
-// of its items. It is made by load and ends with the account that it belongs to.
+// container is a container in memory: its definition, its partitions and the locks of its items. It is
+// made by load and ends with the account that it belongs to.
 type container struct {
-	id   containerID
-	life sync.RWMutex // see the package comment
-	gone bool         // guarded by life
-	rec  containerRecord
-	log  store.Log // of the one partition key range
-	lock keyLocks
+	id    containerID
+	life  sync.RWMutex // see the package comment
+	gone  bool         // guarded by life
+	rec   containerRecord
+	parts []*partition // in the order of their bounds
+	lock  keyLocks
 }
 
 // unique returns the unique keys of the container. The caller holds life.
@@ -118,11 +120,11 @@ func (a *account) load(id containerID) (*container, error) {
 	if err != nil {
 		return nil, err
 	}
-	last, err := lastLSN(a.db, id, 0)
+	parts, err := openPartitions(a.db, rec)
 	if err != nil {
 		return nil, err
 	}
-	c := &container{id: id, rec: rec, log: store.NewLocalLog(a.db, last)}
+	c := &container{id: id, rec: rec, parts: parts}
 	a.containers[id] = c
 	return c, nil
 }
@@ -213,7 +215,7 @@ func (r *session) createContainer(database string, def definition, t Throughput)
 			t.Manual = minManual
 		}
 	}
-	rec := containerRecord{Database: d.Number, Spec: def, ETag: newETag(), TS: r.now.Unix()}
+	rec := containerRecord{Database: d.Number, Spec: def, ETag: newETag(), TS: r.now.Unix(), Ranges: divided(t, *def.PartitionKey)}
 	if err := r.commit(func(b *store.Batch) error { return r.putNewContainer(b, &rec, t) }); err != nil {
 		return Container{}, err
 	}
@@ -246,7 +248,7 @@ func (s *Service) Container(ctx context.Context, c principal.Caller, accountID, 
 		return Container{}, err
 	}
 	defer state.life.RUnlock()
-	return state.rec.view(state.log.Visible()), nil
+	return state.rec.view(state.parts[0].log.Visible()), nil
 }
 
 // Containers returns the containers of a database in the order of their creation.
@@ -298,7 +300,7 @@ func (s *Service) ReplaceContainer(ctx context.Context, c principal.Caller, acco
 		return Container{}, err
 	}
 	state.rec = rec
-	return rec.view(state.log.Visible()), nil
+	return rec.view(state.parts[0].log.Visible()), nil
 }
 
 func (r *containerRecord) replace(def definition, ifMatch string) error {
@@ -358,12 +360,12 @@ func deleteContainerIn(b *store.Batch, rec containerRecord) {
 	}
 }
 
-// receipt describes an operation on c that saw its range at lsn. The caller holds life.
-func (r *session) receipt(c *container, lsn uint64, charge float64) (Receipt, error) {
+// receipt describes an operation on c that saw p at lsn. The caller holds life.
+func (r *session) receipt(c *container, p *partition, lsn uint64, charge float64) (Receipt, error) {
 	d, err := record[databaseRecord](r.db, key(keyDatabase, be32(c.id.database())))
 	return Receipt{
 		ContainerRID: c.id.rid(), AltPath: strings.TrimPrefix(scope(d.Name, c.rec.Spec.ID), "/"),
-		LSN: lsn, Charge: charge, RangeID: "0",
+		LSN: lsn, Charge: charge, RangeID: p.id(),
 	}, err
 }
 
@@ -372,23 +374,25 @@ func (q Consistency) check(c *container) error {
 	if q.ContainerRID != "" && q.ContainerRID != c.id.rid() {
 		return fault.New(fault.Invalid, reasonContainerMismatch, "The container that the name leads to is not the one that the request means.")
 	}
-	want, err := requestedLSN(q.SessionToken, "0")
+	wanted, err := requestedLSNs(q.SessionToken)
 	if err != nil {
 		return err
 	}
-	if want > c.log.Visible() {
-		return fault.New(fault.NotFound, reasonSessionAhead, "The read session is not available for the input session token.")
+	for id, want := range wanted {
+		if seen, ok := c.visible(id); ok && want > seen {
+			return fault.New(fault.NotFound, reasonSessionAhead, "The read session is not available for the input session token.")
+		}
 	}
 	return nil
 }
 
-// requestedLSN returns the sequence number that a session token asks of a range; 0 for none. Forms:
+// requestedLSNs returns the sequence numbers that a session token asks for, by range id. Forms:
 // {range}:{lsn} and {range}:{version}#{lsn}[#{region}={lsn}…], several joined by commas.
-func requestedLSN(token, rangeID string) (uint64, error) {
-	var want uint64
+func requestedLSNs(token string) (map[string]uint64, error) {
+	wanted := map[string]uint64{}
 	for part := range strings.SplitSeq(token, ",") {
 		id, rest, ok := strings.Cut(strings.TrimSpace(part), ":")
-		if !ok || id != rangeID {
+		if !ok {
 			continue
 		}
 		fields := strings.Split(rest, "#")
@@ -398,9 +402,9 @@ func requestedLSN(token, rangeID string) (uint64, error) {
 		}
 		n, err := strconv.ParseUint(number, 10, 64)
 		if err != nil {
-			return 0, badRequest("The session token '%s' is invalid.", token)
+			return nil, badRequest("The session token '%s' is invalid.", token)
 		}
-		want = max(want, n)
+		wanted[id] = max(wanted[id], n)
 	}
-	return want, nil
+	return wanted, nil
 }

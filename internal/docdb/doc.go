@@ -9,12 +9,21 @@
 //
 // # Partitions and their sequence
 //
-// A container is made of partition key ranges: one, "0", today. Each range is a state machine fed by
-// an ordered log: the proposer (see propose.go) checks preconditions under the locks of the items
+// A container is made of partition key ranges, which share the effective partition keys from "" to "FF"
+// among them. Each range is a state machine fed by an ordered log: the proposer (see propose.go) checks preconditions under the locks of the items
 // concerned, fixes times, resource ids and etags in an [entry], and gives it the next log sequence
 // number (LSN) of its [store.Log]. Applying an entry is a pure function from the entry to a batch of
 // the store (apply.go); on one machine the log record and its effects are one batch, one sync. Session tokens, the change
 // feed and etags are all this one sequence.
+//
+// A range is split in two, or merged with its neighbour, by closing it and opening others in its place,
+// whose sequence numbers go on behind its own: one small record, whatever the size, while nobody uses the
+// container. Items are not under the number of a range, so they stay where they are. What a range's log
+// and changes hold stays under its number too, and is read through its children: the changes of a range
+// are its own and, below its first sequence number, those of the ranges that it comes from, as far as they
+// lie within its bounds (see ranges.go).
+//
+//	open -> closed (split: two children; merge: one child of two parents), for good
 //
 // Commits of different items run at the same time and share syncs. A write returns only when every
 // smaller LSN of its range is visible too, so a reader that saw LSN n has seen everything below it,
@@ -42,8 +51,8 @@
 //	30 C R lsn n         E P id: latest change of an item; moves when the item changes
 //	31 C R lsn           log record of a commit, JSON
 //
-// Items do not carry a range number: a later split divides E-space and rewrites only 30 and 31.
-// Item numbers are LSN<<8 | place in the commit, so they grow and are never given out twice.
+// Items do not carry a range number, so a split moves nothing. Item numbers are the range's number<<44 |
+// LSN<<8 | place in the commit, so within a logical partition they grow, and none is given out twice.
 //
 // # Locks
 //

@@ -3,17 +3,13 @@ package docdb
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"iter"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 
-	"github.com/latchkey-db/latchkey/internal/fault"
 	"github.com/latchkey-db/latchkey/internal/principal"
 	"github.com/latchkey-db/latchkey/internal/store"
 )
@@ -61,18 +57,39 @@ func (q *FeedRequest) pageSize() int {
 // span is the part of a container that a request looks at. Items come in the order of their numbers.
 type span struct {
 	partition string // E and P of one logical partition; "" for several
-	first     PartitionKey
+	prefix    PartitionKey
 	min, max  []byte // bounds of E; a nil max is none
-	paths     int
+	homes     []*partition
 }
+
+// first is the partition that stands for the request in its receipt.
+func (s span) first() *partition { return s.homes[0] }
 
 // span works out what a request looks at.
 func (q *FeedRequest) span(state *container) (span, error) {
 	d := *state.rec.Spec.PartitionKey
-	s := span{paths: len(d.Paths)}
-	if err := checkRange(q.RangeID, state); err != nil {
+	s, err := q.bounds(state)
+	if err != nil {
 		return s, err
 	}
+	if q.PartitionKey == nil {
+		return s, nil
+	}
+	if k := *q.PartitionKey; len(k) > 0 && len(k) < len(d.Paths) && !(len(k) == 1 && k[0] == Undefined) {
+		s.prefix = k
+		return s, nil
+	}
+	k, err := d.complete(q.PartitionKey)
+	if err != nil {
+		return s, err
+	}
+	s.partition = partitionPrefix(d, k)
+	s.homes = []*partition{state.at(effective(d, k))}
+	return s, nil
+}
+
+// bounds are those of the effective partition keys: what the request names within its range.
+func (q *FeedRequest) bounds(state *container) (s span, err error) {
 	var errMin, errMax error
 	s.min, errMin = hex.DecodeString(q.MinEPK)
 	if q.MaxEPK != "" {
@@ -81,27 +98,34 @@ func (q *FeedRequest) span(state *container) (span, error) {
 	if errors.Join(errMin, errMax) != nil {
 		return s, badRequest("The range of effective partition keys is invalid.")
 	}
-	if q.PartitionKey == nil {
+	if q.RangeID != "" {
+		home, err := state.partition(q.RangeID)
+		if err != nil {
+			return s, err
+		}
+		s.narrow(home.rangeRecord)
+		s.homes = []*partition{home}
 		return s, nil
 	}
-	if k := *q.PartitionKey; len(k) > 0 && len(k) < len(d.Paths) && !(len(k) == 1 && k[0] == Undefined) {
-		s.first = k
-		return s, nil
+	for _, p := range state.parts {
+		if (s.max == nil || bytes.Compare(bound(p.Min), s.max) < 0) && bytes.Compare(s.min, bound(p.Max)) < 0 {
+			s.homes = append(s.homes, p)
+		}
 	}
-	k, err := d.complete(q.PartitionKey)
-	s.partition = partitionPrefix(d, k)
-	return s, err
+	if len(s.homes) == 0 {
+		return s, badRequest("The range of effective partition keys is empty.")
+	}
+	return s, nil
 }
 
-// checkRange accepts the id of the container's one range, also in the old form {container},{range}.
-func checkRange(id string, state *container) error {
-	if rid, rest, ok := strings.Cut(id, ","); ok && rid == state.id.rid() {
-		id = rest
+// narrow keeps the part of the span that lies in a range.
+func (s *span) narrow(r rangeRecord) {
+	if lower := bound(r.Min); bytes.Compare(s.min, lower) < 0 {
+		s.min = lower
 	}
-	if id != "" && id != "0" {
-		return fault.New(fault.Gone, reasonRangeGone, "The requested partition key range is gone.")
+	if upper := bound(r.Max); s.max == nil || bytes.Compare(upper, s.max) < 0 {
+		s.max = upper
 	}
-	return nil
 }
 
 // holds reports whether the item at a key below the container lies in the span.
@@ -113,11 +137,11 @@ func (s span) holds(at []byte) bool {
 	if !ok || bytes.Compare(epk, s.min) < 0 || s.max != nil && bytes.Compare(epk, s.max) >= 0 {
 		return false
 	}
-	if s.first == nil {
+	if s.prefix == nil {
 		return true
 	}
 	_, rest, _ := skipEscaped(at)
-	return bytes.HasPrefix(rest, s.first.encode(nil))
+	return bytes.HasPrefix(rest, s.prefix.encode(nil))
 }
 
 // items yields the items of a span whose numbers are above after, in their order. After the loop,
@@ -176,7 +200,7 @@ func (s *Service) ReadFeed(ctx context.Context, c principal.Caller, q FeedReques
 	if err != nil {
 		return Page{}, err
 	}
-	lsn := state.log.Visible()
+	lsn := part.first().log.Visible()
 	view, err := r.db.Snapshot()
 	if err != nil {
 		return Page{}, err
@@ -197,18 +221,18 @@ func (s *Service) ReadFeed(ctx context.Context, c principal.Caller, q FeedReques
 	if err != nil {
 		return Page{}, err
 	}
-	return r.page(state, page, lsn, more, at, digest)
+	return r.page(state, part.first(), page, lsn, more, at, digest)
 }
 
 // page completes a page with its continuation and receipt.
-func (r *session) page(state *container, page Page, lsn uint64, more bool, next position, digest []byte) (Page, error) {
+func (r *session) page(state *container, home *partition, page Page, lsn uint64, more bool, next position, digest []byte) (Page, error) {
 	var err error
 	if more {
 		if page.Continuation, err = r.token(next, digest); err != nil {
 			return Page{}, err
 		}
 	}
-	page.Receipt, err = r.receipt(state, lsn, pageCharge(page.Items))
+	page.Receipt, err = r.receipt(state, home, lsn, pageCharge(page.Items))
 	return page, err
 }
 
@@ -232,116 +256,3 @@ func (q *FeedRequest) digest(kind string, state *container, query []byte) []byte
 
 // closeView closes a snapshot at the end of a request.
 func closeView(v *store.Snapshot, errp *error) { *errp = errors.Join(*errp, v.Close()) }
-
-// ChangeFeedRequest asks for the latest versions of what changed.
-type ChangeFeedRequest struct {
-	FeedRequest
-	// Since is the If-None-Match header: "" from the beginning, "*" from now, else the etag of the
-	// last page.
-	Since string
-	// Start leaves out what changed before; it counts only from the beginning.
-	Start time.Time
-}
-
-// ChangeFeedPage is a part of a change feed. Without items there is nothing new.
-type ChangeFeedPage struct {
-	Page
-	ETag string // where the next page begins
-}
-
-// ChangeFeed returns the latest version of the items that changed, in the order of their changes.
-// Items that were deleted are not in it. All changes of one commit are on the same page.
-func (s *Service) ChangeFeed(ctx context.Context, c principal.Caller, q ChangeFeedRequest) (page ChangeFeedPage, err error) {
-	r, state, end, err := s.begin(ctx, c, actionChangeFeed, q.Path, q.Consistency)
-	if err != nil {
-		return ChangeFeedPage{}, err
-	}
-	defer end()
-	part, err := q.span(state)
-	if err != nil {
-		return ChangeFeedPage{}, err
-	}
-	visible := state.log.Visible()
-	from, err := q.from(visible)
-	if err != nil {
-		return ChangeFeedPage{}, err
-	}
-	view, err := r.db.Snapshot()
-	if err != nil {
-		return ChangeFeedPage{}, err
-	}
-	defer closeView(view, &err)
-	next, err := q.collect(r, state, part, view, from, visible, &page)
-	if err != nil {
-		return ChangeFeedPage{}, err
-	}
-	page.ETag = `"` + strconv.FormatUint(next, 10) + `"`
-	page.Receipt, err = r.receipt(state, visible, pageCharge(page.Items))
-	return page, err
-}
-
-// from is the sequence number behind which the page begins.
-func (q *ChangeFeedRequest) from(visible uint64) (uint64, error) {
-	switch q.Since {
-	case "":
-		return 0, nil
-	case "*":
-		return visible, nil
-	}
-	n, err := strconv.ParseUint(unquoted(q.Since), 10, 64)
-	if err != nil {
-		return 0, badRequest("The etag of the change feed is invalid.")
-	}
-	return n, nil
-}
-
-// collect fills a page with the changes in (from, visible] and returns where the next one begins.
-func (q *ChangeFeedRequest) collect(r *session, state *container, part span, view *store.Snapshot, from, visible uint64, page *ChangeFeedPage) (next uint64, err error) {
-	rangeKey := key(keyChange, state.id[:], be32(0))
-	changes := store.Range{Lower: append(bytes.Clone(rangeKey), be64(from+1)...), Upper: append(bytes.Clone(rangeKey), be64(visible+1)...)}
-	size, last := 0, from
-	for k, at := range view.Scan(changes, &err) {
-		lsn := binary.BigEndian.Uint64(k[len(rangeKey):])
-		if full := len(page.Items) >= q.pageSize() || size > maxPageBytes-maxDocument; full && lsn != last {
-			return last, nil
-		}
-		last = lsn
-		if !part.holds(at) {
-			continue
-		}
-		i, e := itemAt(view, state.id, bytes.Clone(at))
-		if e != nil {
-			return 0, e
-		}
-		if i.expired(r.now.Unix(), state.rec.Spec.DefaultTTL) || q.Since == "" && i.ts < q.Start.Unix() {
-			continue
-		}
-		page.Items = append(page.Items, i.jsonInFeed(state.id))
-		size += len(i.body)
-	}
-	return max(visible, from), err
-}
-
-// PartitionKeyRange is a range of effective partition keys that is served as one.
-type PartitionKeyRange struct {
-	ID, RID, Self string
-	Min, Max      string // hexadecimal, "" to "FF" for everything
-	LSN           uint64
-	TS            int64
-}
-
-// PartitionKeyRanges returns the ranges of a container and the etag of the set.
-func (s *Service) PartitionKeyRanges(ctx context.Context, c principal.Caller, path ContainerPath) (ranges []PartitionKeyRange, etag string, receipt Receipt, err error) {
-	r, state, end, err := s.begin(ctx, c, "readMetadata", path, Consistency{})
-	if err != nil {
-		return nil, "", Receipt{}, err
-	}
-	defer end()
-	rid := state.id.child(2, kindRange)
-	only := PartitionKeyRange{
-		ID: "0", RID: rid, Self: state.id.self() + "pkranges/" + rid + "/", Min: "", Max: "FF",
-		LSN: state.log.Visible(), TS: state.rec.TS,
-	}
-	receipt, err = r.receipt(state, only.LSN, 1)
-	return []PartitionKeyRange{only}, `"` + strconv.FormatUint(uint64(state.rec.Number), 10) + `"`, receipt, err
-}

@@ -33,6 +33,7 @@ type Conditions struct {
 type ItemRequest struct {
 	Path         ContainerPath
 	PartitionKey *PartitionKey // nil when the request did not name one
+	RangeID      string        // of a bulk request: the range that the client believes its operations belong to
 	Conditions   Conditions
 	Consistency  Consistency
 }
@@ -111,19 +112,19 @@ func (s *Service) write(ctx context.Context, c principal.Caller, q ItemRequest, 
 		return Result{}, err
 	}
 	var out outcome
-	lsn, err := r.transact(state, named, []string{op.id}, func(t *transaction) (err error) {
+	home, lsn, err := r.transact(state, named, []string{op.id}, func(t *transaction) (err error) {
 		out, err = t.run(op)
 		return err
 	})
 	if err != nil {
 		return Result{}, err
 	}
-	return r.result(state, out, lsn)
+	return r.result(state, home, out, lsn)
 }
 
 // result renders the outcome of an operation after its commit.
-func (r *session) result(state *container, out outcome, lsn uint64) (Result, error) {
-	receipt, err := r.receipt(state, lsn, out.charge())
+func (r *session) result(state *container, home *partition, out outcome, lsn uint64) (Result, error) {
+	receipt, err := r.receipt(state, home, lsn, out.charge())
 	return Result{Item: out.item(state.id), Receipt: receipt, Created: out.created}, err
 }
 
@@ -150,7 +151,8 @@ func (s *Service) ReadItem(ctx context.Context, c principal.Caller, q ItemReques
 	}
 	// Whoever saw this version has seen its commit end, or can wait for no more than that.
 	out := outcome{id: id, version: found}
-	result, err := r.result(state, out, state.log.Visible())
+	home := state.at(effective(*state.rec.Spec.PartitionKey, named))
+	result, err := r.result(state, home, out, home.log.Visible())
 	if n := q.Conditions.IfNoneMatch; n != "" && (n == "*" || sameETag(n, result.ETag)) {
 		result.NotModified, result.JSON = true, nil
 	}

@@ -15,7 +15,9 @@ type transaction struct {
 	session   *session
 	container *container
 	key       PartitionKey
-	partition string
+	home      *partition // the range that the logical partition belongs to
+	epk       []byte
+	partition string              // E and P
 	order     []*pending          // items in the order of their first use
 	items     map[string]*pending // by id
 	written   []*item             // all versions made, in order: their place in the commit
@@ -31,14 +33,16 @@ type pending struct {
 // transact runs propose under the locks of the ids and commits what it collected. The result is the
 // sequence number of the commit, or the visible one when nothing changed. The caller holds the
 // container's life for reading.
-func (r *session) transact(c *container, k PartitionKey, ids []string, propose func(t *transaction) error) (lsn uint64, err error) {
-	t := &transaction{session: r, container: c, key: k, items: map[string]*pending{},
+func (r *session) transact(c *container, k PartitionKey, ids []string, propose func(t *transaction) error) (home *partition, lsn uint64, err error) {
+	epk := effective(*c.rec.Spec.PartitionKey, k)
+	t := &transaction{session: r, container: c, key: k, items: map[string]*pending{}, home: c.at(epk), epk: epk,
 		partition: partitionPrefix(*c.rec.Spec.PartitionKey, k)}
 	defer c.lock.lock(t.lockKeys(ids)...)()
 	if err := propose(t); err != nil {
-		return c.log.Visible(), err
+		return t.home, t.home.log.Visible(), err
 	}
-	return t.commit()
+	lsn, err = t.commit()
+	return t.home, lsn, err
 }
 
 // partitionPrefix is E and P of a logical partition, as they stand in keys.
@@ -106,7 +110,7 @@ func (t *transaction) remove(p *pending) { p.cur = nil }
 
 // commit fixes the entry, applies it and waits until it is durable and visible.
 func (t *transaction) commit() (uint64, error) {
-	log := t.container.log
+	log := t.home.log
 	changes, err := t.changes()
 	if err != nil || len(changes) == 0 {
 		return log.Visible(), err
@@ -115,10 +119,10 @@ func (t *transaction) commit() (uint64, error) {
 	for place, i := range t.written {
 		i.lsn, i.place = lsn, uint8(place)
 		if i.number == 0 {
-			i.number = itemNumber(lsn, i.place)
+			i.number = itemNumber(t.home.Number, lsn, i.place)
 		}
 	}
-	return lsn, log.Append(lsn, entry{container: t.container.id, ts: t.session.now.Unix(), changes: changes})
+	return lsn, log.Append(lsn, entry{container: t.container.id, rangeNumber: t.home.Number, ts: t.session.now.Unix(), changes: changes})
 }
 
 // changes lists what the transaction changed, with the unique keys that go and come.
@@ -132,6 +136,9 @@ func (t *transaction) changes() ([]change, error) {
 			continue // only looked at: what is over stays as it is until it is overwritten
 		}
 		c := change{key: itemKey{t.partition, p.id}, old: p.old, new: p.cur}
+		if p.old != nil {
+			c.oldRange = t.container.made(t.home.rangeRecord, t.epk, p.old.lsn)
+		}
 		c.oldUnique, c.newUnique = t.uniqueOf(p.old), t.uniqueOf(p.cur)
 		out = append(out, c)
 	}

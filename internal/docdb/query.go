@@ -163,7 +163,7 @@ func (s *Service) Query(ctx context.Context, c principal.Caller, q FeedRequest, 
 	if err != nil {
 		return Page{}, err
 	}
-	lsn := state.log.Visible()
+	lsn := part.first().log.Visible()
 	view, err := r.db.Snapshot()
 	if err != nil {
 		return Page{}, err
@@ -178,7 +178,7 @@ func (s *Service) Query(ctx context.Context, c principal.Caller, q FeedRequest, 
 		return Page{}, err
 	}
 	page.Retrieved, page.RetrievedBytes = src.read, src.bytes
-	return r.page(state, page, lsn, more, next, digest)
+	return r.page(state, part.first(), page, lsn, more, next, digest)
 }
 
 // collect fills the page from the position on. more tells that there are results behind it, and next

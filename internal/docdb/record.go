@@ -35,8 +35,12 @@ type item struct {
 	body   []byte // the user's JSON; the members that the system adds are not in it
 }
 
-// itemNumber is the number of an item that is created by a place of a commit.
-func itemNumber(lsn uint64, place uint8) uint64 { return lsn<<8 | uint64(place) }
+// itemNumber is the number of an item that is created by a place of a commit of a range: 16 bits of the
+// range's number, 36 of the sequence number, 8 of the place. A range has a greater number than those that
+// it comes from, so the numbers of a logical partition grow.
+func itemNumber(rangeNumber uint32, lsn uint64, place uint8) uint64 {
+	return uint64(rangeNumber)<<44 | lsn<<8 | uint64(place)
+}
 
 func (i *item) encode() []byte {
 	b := make([]byte, 0, recordHeader+len(i.body))

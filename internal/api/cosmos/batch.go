@@ -36,6 +36,7 @@ func (x *exchange) batch() error {
 	if err != nil {
 		return err
 	}
+	q.RangeID = x.r.Header.Get("x-ms-documentdb-partitionkeyrangeid")
 	ops, err := x.batchOperations()
 	if err != nil {
 		return err

@@ -158,8 +158,8 @@ func (x *exchange) receipt(r docdb.Receipt) {
 	h.Set("x-ms-request-charge", strconv.FormatFloat(r.Charge, 'f', -1, 64))
 	h.Set("x-ms-content-path", r.ContainerRID)
 	h.Set("x-ms-alt-content-path", r.AltPath)
-	h.Set(headerSession, "0:-1#"+lsn)
-	h.Set("x-ms-documentdb-partitionkeyrangeid", "0")
+	h.Set(headerSession, r.RangeID+":-1#"+lsn)
+	h.Set("x-ms-documentdb-partitionkeyrangeid", r.RangeID)
 	h.Set("lsn", lsn)
 	h.Set("x-ms-cosmos-llsn", lsn)
 	h.Set("x-ms-global-committed-lsn", lsn)
@@ -254,7 +254,7 @@ type rangeBody struct {
 	Max      string   `json:"maxExclusive"`
 	Prefix   int      `json:"ridPrefix"`
 	Self     string   `json:"_self"`
-	Fraction int      `json:"throughputFraction"`
+	Fraction float64  `json:"throughputFraction"`
 	Status   string   `json:"status"`
 	Parents  []string `json:"parents"`
 	TS       int64    `json:"_ts"`
@@ -279,7 +279,7 @@ func (x *exchange) ranges() error {
 	var all [][]byte
 	for _, r := range list {
 		all = append(all, mustJSON(rangeBody{RID: r.RID, ID: r.ID, ETag: etag, Min: r.Min, Max: r.Max, Self: r.Self,
-			Fraction: 1, Status: "online", Parents: []string{}, TS: r.TS, LSN: r.LSN}))
+			Fraction: 1 / float64(len(list)), Status: "online", Parents: r.Parents, TS: r.TS, LSN: r.LSN}))
 	}
 	x.feed(receipt.ContainerRID, "PartitionKeyRanges", all)
 	return nil

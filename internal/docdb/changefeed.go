@@ -1,0 +1,278 @@
+package docdb
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"iter"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/latchkey-db/latchkey/internal/principal"
+	"github.com/latchkey-db/latchkey/internal/store"
+)
+
+// ChangeFeedRequest asks for the latest versions of what changed.
+type ChangeFeedRequest struct {
+	FeedRequest
+	// Since is the If-None-Match header: "" from the beginning, "*" from now, else the etag of the
+	// last page.
+	Since string
+	// Start leaves out what changed before; it counts only from the beginning.
+	Start time.Time
+}
+
+// ChangeFeedPage is a part of a change feed. Without items there is nothing new.
+type ChangeFeedPage struct {
+	Page
+	ETag string // where the next page begins
+}
+
+// ChangeFeed returns the latest version of the items that changed, in the order of their changes within
+// each range. Items that were deleted are not in it. All changes of one commit are on the same page.
+func (s *Service) ChangeFeed(ctx context.Context, c principal.Caller, q ChangeFeedRequest) (page ChangeFeedPage, err error) {
+	r, state, end, err := s.begin(ctx, c, actionChangeFeed, q.Path, q.Consistency)
+	if err != nil {
+		return ChangeFeedPage{}, err
+	}
+	defer end()
+	part, err := q.span(state)
+	if err != nil {
+		return ChangeFeedPage{}, err
+	}
+	reader := feedReader{q: &q, r: r, state: state, part: part, page: &page}
+	if err := reader.start(); err != nil {
+		return ChangeFeedPage{}, err
+	}
+	if reader.view, err = r.db.Snapshot(); err != nil {
+		return ChangeFeedPage{}, err
+	}
+	defer closeView(reader.view, &err)
+	for i := range part.homes {
+		if err := reader.read(i); err != nil {
+			return ChangeFeedPage{}, err
+		}
+	}
+	page.ETag = reader.etag()
+	page.Receipt, err = r.receipt(state, part.first(), reader.visible[0], pageCharge(page.Items))
+	return page, err
+}
+
+// feedReader fills one page. from and visible are, for each partition of the span, behind what it begins
+// and what may be seen.
+type feedReader struct {
+	q       *ChangeFeedRequest
+	r       *session
+	state   *container
+	part    span
+	view    *store.Snapshot
+	page    *ChangeFeedPage
+	from    []uint64
+	visible []uint64
+	size    int
+	last    uint64 // sequence number of the commit that was added last
+}
+
+// start works out where each partition begins. An etag is a number; for a page of several partitions it
+// is a list {range}:{number},…, in which a range stands for all that come from it.
+func (f *feedReader) start() error {
+	listed := map[string]uint64{}
+	plain := uint64(0)
+	if s := unquoted(f.q.Since); s != "" && s != "*" {
+		var err error
+		if plain, listed, err = parseSince(s); err != nil {
+			return err
+		}
+	}
+	for _, p := range f.part.homes {
+		seen := p.log.Visible()
+		f.visible = append(f.visible, seen)
+		switch {
+		case f.q.Since == "*":
+			f.from = append(f.from, seen)
+		case len(listed) > 0:
+			f.from = append(f.from, f.state.since(p, listed))
+		default:
+			f.from = append(f.from, plain)
+		}
+	}
+	return nil
+}
+
+func parseSince(s string) (plain uint64, listed map[string]uint64, err error) {
+	if n, err := strconv.ParseUint(s, 10, 64); err == nil {
+		return n, nil, nil
+	}
+	listed = map[string]uint64{}
+	for part := range strings.SplitSeq(s, ",") {
+		id, number, ok := strings.Cut(part, ":")
+		n, err := strconv.ParseUint(number, 10, 64)
+		if !ok || err != nil {
+			return 0, nil, badRequest("The etag of the change feed is invalid.")
+		}
+		listed[id] = n
+	}
+	return 0, listed, nil
+}
+
+// since is where a partition goes on, by its own entry or by those of the ranges that it comes from: of
+// two that were merged the one that is behind, so that nothing is left out.
+func (c *container) since(p *partition, listed map[string]uint64) uint64 {
+	if n, ok := listed[p.id()]; ok {
+		return n
+	}
+	var least uint64
+	for i, parent := range p.Parents {
+		n := c.since(&partition{rangeRecord: c.rec.ranges()[parent]}, listed)
+		if i == 0 || n < least {
+			least = n
+		}
+	}
+	return least
+}
+
+func (f *feedReader) etag() string {
+	if len(f.from) == 1 {
+		return `"` + strconv.FormatUint(f.from[0], 10) + `"`
+	}
+	parts := make([]string, len(f.from))
+	for i, n := range f.from {
+		parts[i] = f.part.homes[i].id() + ":" + strconv.FormatUint(n, 10)
+	}
+	return `"` + strings.Join(parts, ",") + `"`
+}
+
+// full reports whether the page takes no further commit.
+func (f *feedReader) full() bool {
+	return len(f.page.Items) >= f.q.pageSize() || f.size > maxPageBytes-maxDocument
+}
+
+// read adds the changes of one partition and moves its from on.
+func (f *feedReader) read(i int) (err error) {
+	if f.full() {
+		return nil
+	}
+	home, from, to := f.part.homes[i], f.from[i], f.visible[i]
+	part := f.part
+	part.narrow(home.rangeRecord)
+	last := from
+	for x := range changesOf(f.view, f.state, f.state.segments(home.rangeRecord, from, to), &err) {
+		if x.lsn != last && f.full() {
+			f.from[i] = last
+			return err
+		}
+		last = x.lsn
+		if part.holds(x.at) {
+			if err := f.add(x.at); err != nil {
+				return err
+			}
+		}
+	}
+	f.from[i] = max(from, to)
+	return err
+}
+
+// add puts an item on the page, unless its life is over or it changed before the start.
+func (f *feedReader) add(at []byte) error {
+	i, err := itemAt(f.view, f.state.id, at)
+	if err != nil {
+		return err
+	}
+	if i.expired(f.r.now.Unix(), f.state.rec.Spec.DefaultTTL) || f.q.Since == "" && i.ts < f.q.Start.Unix() {
+		return nil
+	}
+	f.page.Items = append(f.page.Items, i.jsonInFeed(f.state.id))
+	f.size += len(i.body)
+	return nil
+}
+
+// changed is an entry of the index of changes.
+type changed struct {
+	lsn uint64
+	at  []byte // the item's key below its container
+}
+
+// changesOf yields the changes in segments in the order of their sequence numbers.
+func changesOf(view *store.Snapshot, state *container, all []segment, errp *error) iter.Seq[changed] {
+	return func(yield func(changed) bool) {
+		var nexts []func() (changed, bool)
+		var heads []changed
+		for _, s := range all {
+			next, stop := iter.Pull(s.changes(view, state.id, errp))
+			defer stop()
+			if head, ok := next(); ok {
+				nexts, heads = append(nexts, next), append(heads, head)
+			}
+		}
+		for len(heads) > 0 {
+			least := 0
+			for i := range heads {
+				if heads[i].lsn < heads[least].lsn {
+					least = i
+				}
+			}
+			if !yield(heads[least]) {
+				return
+			}
+			var ok bool
+			if heads[least], ok = nexts[least](); !ok {
+				heads, nexts = slices.Delete(heads, least, least+1), slices.Delete(nexts, least, least+1)
+			}
+		}
+	}
+}
+
+// changes yields the changes of one stretch.
+func (s segment) changes(view *store.Snapshot, id containerID, errp *error) iter.Seq[changed] {
+	return func(yield func(changed) bool) {
+		prefix := key(keyChange, id[:], be32(s.number))
+		r := store.Range{Lower: append(bytes.Clone(prefix), be64(s.from+1)...), Upper: append(bytes.Clone(prefix), be64(s.to+1)...)}
+		var err error
+		for k, at := range view.Scan(r, &err) {
+			if !yield(changed{binary.BigEndian.Uint64(k[len(prefix):]), bytes.Clone(at)}) {
+				break
+			}
+		}
+		*errp = errors.Join(*errp, err)
+	}
+}
+
+// PartitionKeyRange is a range of effective partition keys that is served as one.
+type PartitionKeyRange struct {
+	ID, RID, Self string
+	Min, Max      string   // hexadecimal, "" to "FF" for everything
+	Parents       []string // ids of all ranges that it comes from
+	LSN           uint64
+	TS            int64
+}
+
+// PartitionKeyRanges returns the ranges of a container and the etag of the set.
+func (s *Service) PartitionKeyRanges(ctx context.Context, c principal.Caller, path ContainerPath) (ranges []PartitionKeyRange, etag string, receipt Receipt, err error) {
+	r, state, end, err := s.begin(ctx, c, "readMetadata", path, Consistency{})
+	if err != nil {
+		return nil, "", Receipt{}, err
+	}
+	defer end()
+	for _, p := range state.parts {
+		ranges = append(ranges, state.shown(p))
+	}
+	receipt, err = r.receipt(state, state.parts[0], ranges[0].LSN, 1)
+	generation := uint64(state.rec.Number)<<16 | uint64(len(state.rec.ranges())-1)
+	return ranges, `"` + strconv.FormatUint(generation, 10) + `"`, receipt, err
+}
+
+// shown is a range as clients see it.
+func (c *container) shown(p *partition) PartitionKeyRange {
+	rid := c.id.child(uint64(p.Number)+2, kindRange)
+	out := PartitionKeyRange{
+		ID: p.id(), RID: rid, Self: c.id.self() + "pkranges/" + rid + "/", Min: p.Min, Max: p.Max, Parents: []string{},
+		LSN: p.log.Visible(), TS: max(p.TS, c.rec.TS),
+	}
+	for _, n := range c.ancestors(p.rangeRecord) {
+		out.Parents = append(out.Parents, strconv.FormatUint(uint64(n), 10))
+	}
+	return out
+}
