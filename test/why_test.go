@@ -94,4 +94,39 @@ func TestWhy(t *testing.T) {
 	if log := s.latchkey("audit"); !strings.Contains(log, "Microsoft.KeyVault/vaults/latchkey/why/action") || !strings.Contains(log, "databaseAccounts/latchkey/why/action") {
 		t.Error("the questions are not in the audit log")
 	}
+	s.exported(t)
+}
+
+// exported looks at the log in the service's form: one record for each operation, none without a vault.
+func (s *scenario) exported(t *testing.T) {
+	t.Helper()
+	out, exit := s.try("audit", "export", "--format", "azure", "--since", "1h")
+	if exit != 0 {
+		t.Fatalf("audit export: exit code %d\n%s", exit, out)
+	}
+	unwraps := 0
+	for line := range strings.Lines(out) {
+		var r struct {
+			OperationName, OperationVersion, ResourceID string
+			Identity                                    struct{ Claim struct{ OID string } }
+			Properties                                  struct {
+				ClientInfo, RequestURI string
+				HTTPStatusCode         int
+				KeyProperties          struct{ Type string }
+			}
+		}
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		if r.OperationName == "KeyUnwrap" && r.Properties.HTTPStatusCode == 200 {
+			unwraps++
+			if r.OperationVersion == "" || !strings.Contains(r.ResourceID, "/PROVIDERS/MICROSOFT.KEYVAULT/VAULTS/") || r.Identity.Claim.OID != s.principal ||
+				r.Properties.KeyProperties.Type != "RSA" || !strings.Contains(r.Properties.RequestURI, "/unwrapkey?api-version=") || r.Properties.ClientInfo == "" {
+				t.Errorf("record %s", line)
+			}
+		}
+	}
+	if unwraps == 0 {
+		t.Errorf("no unwrap in\n%s", out)
+	}
 }

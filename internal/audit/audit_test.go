@@ -18,6 +18,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/latchkey-db/latchkey/internal/audit"
+	"github.com/latchkey-db/latchkey/internal/fault"
 	"github.com/latchkey-db/latchkey/internal/sealfs"
 )
 
@@ -356,6 +357,27 @@ func TestGolden(t *testing.T) {
 	}
 	if got := contents(t, fresh, "/audit/000001.rlog"); !bytes.HasPrefix(b, got) {
 		t.Errorf("the first entry is now written as %s", got)
+	}
+}
+
+// TestEveryMember pins how an event with all members is written: the hash covers these bytes.
+func TestEveryMember(t *testing.T) {
+	fs := vfs.NewMem()
+	l := open(t, fs, nil)
+	err := l.Record(t.Context(), audit.Event{Time: time.Unix(1, 2000).UTC(), Operation: "KeySign", Resource: "k", Outcome: audit.Failed, Reason: "r", Principal: "p",
+		AppID: "a", Caller: "c", Address: "d", Request: "q", Version: "v", Detail: "t", Micros: 3, Kind: fault.Denied, Client: "u<\n>", URI: "i", Gate: "g", Scope: "s",
+		Key: &audit.Key{Type: "EC", Size: 256, Curve: "P-256"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	want := `"event":{"time":"1970-01-01T00:00:01.000002Z","operation":"KeySign","resource":"k","outcome":"failed","reason":"r","principal":"p","appId":"a","caller":"c",` +
+		`"address":"d","request":"q","version":"v","detail":"t","durationMicros":3,"kind":3,"client":"u<\ufffd>","uri":"i","gate":"g","scope":"s","key":{"type":"EC","size":256,"curve":"P-256"}}}` + "\n"
+	want = strings.Replace(want, `\ufffd`, "\ufffd", 1)
+	if got := contents(t, fs, "/audit/000001.rlog"); !bytes.HasSuffix(got, []byte(want)) {
+		t.Errorf("written as\n%s\nwant\n%s", got, want)
 	}
 }
 

@@ -160,8 +160,11 @@ func (e *Event) appendPlain(dst []byte) []byte {
 func encodeAny(e Event) ([]byte, error) {
 	e.Outcome = Outcome(clean(string(e.Outcome), maxString))
 	for _, s := range []*string{&e.Operation, &e.Resource, &e.Reason, &e.Principal, &e.AppID,
-		&e.Caller, &e.Address, &e.Request, &e.Version} {
+		&e.Caller, &e.Address, &e.Request, &e.Version, &e.Client, &e.URI, &e.Gate, &e.Scope} {
 		*s = clean(*s, maxString)
+	}
+	if e.Key != nil {
+		e.Key = &Key{clean(e.Key.Type, maxString), e.Key.Size, clean(e.Key.Curve, maxString)}
 	}
 	e.Detail = clean(e.Detail, maxDetail)
 	var b bytes.Buffer

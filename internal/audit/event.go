@@ -34,13 +34,28 @@ type Event struct {
 	Version   string    `json:"version,omitempty"`        // key version used
 	Detail    string    `json:"detail,omitempty"`         // free text
 	Micros    int64     `json:"durationMicros,omitempty"` // time taken by the operation
+
+	// What entries of the first servers do not have.
+	Kind   fault.Kind `json:"kind,omitempty"`   // of a refusal or failure that was expected
+	Client string     `json:"client,omitempty"` // user agent
+	URI    string     `json:"uri,omitempty"`    // of the request, of its query only the api-version
+	Gate   string     `json:"gate,omitempty"`   // which gate decided; see package access
+	Scope  string     `json:"scope,omitempty"`  // resource id of the vault or account that the resource is in
+	Key    *Key       `json:"key,omitempty"`    // the key that was used or changed
+}
+
+// Key is the kind of a key.
+type Key struct {
+	Type  string `json:"type"`
+	Size  int    `json:"size,omitempty"`
+	Curve string `json:"curve,omitempty"`
 }
 
 // By returns the event of an operation that a caller asked for, without an outcome yet.
 func By(c principal.Caller, now time.Time, operation, resource string) Event {
 	return Event{
 		Time: now, Operation: operation, Resource: resource, Principal: c.ObjectID, AppID: c.AppID,
-		Caller: c.Label(), Address: c.Address, Request: c.Request,
+		Caller: c.Label(), Address: c.Address, Request: c.Request, Client: c.Client, URI: c.URI,
 	}
 }
 
@@ -51,7 +66,7 @@ func (e Event) Decided(decision error) Event {
 		e.Outcome = Allowed
 		return e
 	}
-	e.Outcome, e.Reason = Denied, reasonOf(decision)
+	e.Outcome, e.Reason, e.Kind = Denied, reasonOf(decision), fault.KindOf(decision)
 	return e
 }
 
@@ -69,6 +84,6 @@ func (e Event) Done(err error) Event {
 		e.Outcome = Succeeded
 		return e
 	}
-	e.Outcome, e.Reason = Failed, reasonOf(err)
+	e.Outcome, e.Reason, e.Kind = Failed, reasonOf(err), fault.KindOf(err)
 	return e
 }

@@ -51,6 +51,8 @@ type Caller struct {
 	Account  string   // account doors: the id of the account that the proof is good for
 	Address  string   // remote IP address without port; "" for Platform
 	Request  string   // correlation id of the request
+	Client   string   // what the client says it is; for records only
+	URI      string   // what was asked for, of the query only the api-version; for records only
 }
 
 // IDs returns the object ids under which a grant to the caller may stand: its own and its groups'.

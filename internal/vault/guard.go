@@ -73,10 +73,24 @@ func (r *request) record(outcome func(audit.Event, error) audit.Event, cause err
 	now := r.s.cfg.Now()
 	e := outcome(audit.By(r.caller, now, r.need.operation, r.resource()), cause)
 	e.Version, e.Micros = r.version, now.Sub(r.started).Microseconds()
+	e.Gate, e.Scope, e.Key = r.by.Gate, r.vault.ResourceID, r.keyKind()
 	if err := r.s.cfg.Audit.Record(r.ctx, e); err != nil {
 		return err
 	}
 	return cause
+}
+
+// keyKind is what records tell of the key that an operation is about; nil when it is about none.
+func (r *request) keyKind() *audit.Key {
+	if r.need.kind != ofKeys || r.name == "" {
+		return nil
+	}
+	k, _ := r.s.keys.find(r.vault.Name, r.name)
+	v, ok := k.version(r.version)
+	if !ok {
+		return nil
+	}
+	return &audit.Key{Type: v.KTY, Size: v.Bits, Curve: v.Curve}
 }
 
 // resource is the object's id with its version, or the vault's address.

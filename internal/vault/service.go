@@ -63,6 +63,8 @@ type Service struct {
 	keys    *shelf[keyRecord]
 	secrets *shelf[secretRecord]
 
+	unproven flood // of refused tokens
+
 	changing sync.Mutex
 	mu       sync.RWMutex
 	byName   map[string]*Vault // by lower-case name

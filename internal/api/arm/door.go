@@ -175,8 +175,8 @@ func (d *Door) authenticate(r *http.Request) (principal.Caller, error) {
 	if err != nil {
 		return c, err
 	}
-	c.Door, c.Address, c.Request = principal.Management, wire.RemoteAddress(r), wire.RequestID(r.Context())
-	return c, nil
+	c.Door = principal.Management
+	return wire.Note(c, r), nil
 }
 
 // resourcesNamespace is the provider of everything that is not below a provider: tenants,

@@ -101,7 +101,7 @@ func (f *face) serve(w http.ResponseWriter, r *http.Request) {
 func (f *face) answer(r *http.Request, target naming.Target) (status int, body any, err error) {
 	caller, err := f.authenticate(r, target.Names)
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, f.unproven(r, target.Label, err)
 	}
 	x := &exchange{ctx: r.Context(), r: r, caller: caller, vault: target.Label, names: target.Names}
 	if err := f.cfg.Vaults.Admit(x.ctx, caller, x.vault); err != nil {
@@ -136,8 +136,17 @@ func (f *face) authenticate(r *http.Request, n naming.Names) (principal.Caller, 
 	if err != nil {
 		return c, f.tokenRefusal(token, err)
 	}
-	c.Door, c.Address, c.Request = principal.VaultData, wire.RemoteAddress(r), wire.RequestID(r.Context())
-	return c, nil
+	c.Door = principal.VaultData
+	return wire.Note(c, r), nil
+}
+
+// unproven has a token that proves nothing recorded. A request without one is how every client begins,
+// and leaves no record.
+func (f *face) unproven(r *http.Request, vault string, err error) error {
+	if fault.KindOf(err) != fault.Unauthenticated || fault.Is(err, "TokenMissing") {
+		return err
+	}
+	return f.cfg.Vaults.Unproven(r.Context(), wire.Note(principal.Caller{Door: principal.VaultData}, r), vault, err)
 }
 
 // tokenRefusal puts the two refusals whose texts tools look for into the service's words.

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -66,6 +67,17 @@ func RemoteAddress(r *http.Request) string {
 
 // presized is up to which announced length, in bytes, a body gets its memory before it has come.
 const presized = 16 << 10
+
+// Note adds to a caller what records tell of its request: from where, with what, for what. Of the query
+// only the api-version is kept: the rest may hold what is nobody's business.
+func Note(c principal.Caller, r *http.Request) principal.Caller {
+	c.Address, c.Request, c.Client = RemoteAddress(r), RequestID(r.Context()), r.UserAgent()
+	c.URI = "https://" + r.Host + r.URL.EscapedPath()
+	if v := r.URL.Query().Get("api-version"); v != "" {
+		c.URI += "?api-version=" + url.QueryEscape(v)
+	}
+	return c
+}
 
 // ReadBody returns the whole body, or a fault of kind TooLarge beyond limit bytes.
 func ReadBody(r *http.Request, limit int64) ([]byte, error) {
