@@ -109,14 +109,15 @@ func encodeEvent(e Event) ([]byte, error) {
 }
 
 // plainEvent is the usual size of an event, in bytes, with room.
-const plainEvent = 640
+const plainEvent = 1024
 
 // plain reports whether encodeAny would change and escape nothing.
 func (e *Event) plain() bool {
 	year := e.Time.Year()
 	return year >= 1 && year <= 9999 && len(e.Detail) <= maxDetail && plain(e.Detail) &&
 		short(e.Operation) && short(e.Resource) && short(string(e.Outcome)) && short(e.Reason) && short(e.Principal) &&
-		short(e.AppID) && short(e.Caller) && short(e.Address) && short(e.Request) && short(e.Version)
+		short(e.AppID) && short(e.Caller) && short(e.Address) && short(e.Request) && short(e.Version) &&
+		short(e.Client) && short(e.URI) && short(e.Gate) && short(e.Scope) && (e.Key == nil || short(e.Key.Type) && short(e.Key.Curve))
 }
 
 func short(s string) bool { return len(s) <= maxString && plain(s) }
@@ -146,14 +147,40 @@ func (e *Event) appendPlain(dst []byte) []byte {
 		{`,"reason":"`, e.Reason}, {`,"principal":"`, e.Principal}, {`,"appId":"`, e.AppID}, {`,"caller":"`, e.Caller},
 		{`,"address":"`, e.Address}, {`,"request":"`, e.Request}, {`,"version":"`, e.Version}, {`,"detail":"`, e.Detail},
 	} {
-		if m.value != "" {
-			dst = append(append(append(dst, m.name...), m.value...), '"')
-		}
+		dst = appendMember(dst, m.name, m.value)
 	}
 	if e.Micros != 0 {
 		dst = strconv.AppendInt(append(dst, `,"durationMicros":`...), e.Micros, 10)
 	}
-	return append(dst, '}')
+	if e.Kind != 0 {
+		dst = strconv.AppendUint(append(dst, `,"kind":`...), uint64(e.Kind), 10)
+	}
+	for _, m := range [...]struct{ name, value string }{
+		{`,"client":"`, e.Client}, {`,"uri":"`, e.URI}, {`,"gate":"`, e.Gate}, {`,"scope":"`, e.Scope},
+	} {
+		dst = appendMember(dst, m.name, m.value)
+	}
+	return append(e.Key.appendPlain(dst), '}')
+}
+
+// appendMember appends a member unless it is empty; name has all that stands before the value.
+func appendMember(dst []byte, name, value string) []byte {
+	if value == "" {
+		return dst
+	}
+	return append(append(append(dst, name...), value...), '"')
+}
+
+// appendPlain appends a key that is plain as the last member of an event.
+func (k *Key) appendPlain(dst []byte) []byte {
+	if k == nil {
+		return dst
+	}
+	dst = append(append(append(dst, `,"key":{"type":"`...), k.Type...), '"')
+	if k.Size != 0 {
+		dst = strconv.AppendInt(append(dst, `,"size":`...), int64(k.Size), 10)
+	}
+	return append(appendMember(dst, `,"curve":"`, k.Curve), '}')
 }
 
 // encodeAny is encodeEvent for every event.
