@@ -2,9 +2,10 @@
 
 # The Azure CLI that the tests with real clients use.
 AZURE_CLI := 2.91.0
-AZURE_COSMOS := 4.17.1
 VENV_STAMP := .venv/azure-cli-$(AZURE_CLI)
-SDK_STAMP := .venv/sdk/azure-cosmos-$(AZURE_COSMOS)
+# What the Python clients need, and a copy of it beside them when it was installed.
+SDK := test/python/requirements.txt
+SDK_STAMP := .venv/sdk/requirements.txt
 
 # An Azure CLI in .venv comes before one on the path.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -62,13 +63,13 @@ check: ## Formatting, go vet, staticcheck, go.mod
 bench: ## Run all benchmarks, without cgo like the binary
 	CGO_ENABLED=0 go test -run '^$$' -bench . -benchmem ./...
 
-venv: ## Install the Azure CLI and azure-cosmos into .venv for the tests (once; takes a minute or two)
+venv: ## Install the Azure CLI and the SDK for Python into .venv for the tests (once; takes a minute or two)
 	@test -e $(VENV_STAMP) || { echo "installing azure-cli $(AZURE_CLI) into .venv" && python3 -m venv .venv && \
 	  .venv/bin/python -m pip install --quiet --disable-pip-version-check azure-cli==$(AZURE_CLI) && touch $(VENV_STAMP); } || \
 	  echo "no Azure CLI was installed: this needs python3 with venv and a package index; tests that need it are skipped"
-	@test -e $(SDK_STAMP) || { echo "installing azure-cosmos $(AZURE_COSMOS) into .venv/sdk" && python3 -m venv .venv/sdk && \
-	  .venv/sdk/bin/python -m pip install --quiet --disable-pip-version-check azure-cosmos==$(AZURE_COSMOS) && touch $(SDK_STAMP); } || \
-	  echo "no azure-cosmos was installed: this needs python3 with venv and a package index; tests that need it are skipped"
+	@cmp -s $(SDK) $(SDK_STAMP) || { echo "installing $(SDK) into .venv/sdk" && python3 -m venv .venv/sdk && \
+	  .venv/sdk/bin/python -m pip install --quiet --disable-pip-version-check -r $(SDK) && cp $(SDK) $(SDK_STAMP); } || \
+	  echo "no Azure SDK for Python was installed: this needs python3 with venv and a package index; tests that need it are skipped"
 
 clean: ## Remove what the targets made
 	rm -rf bin .venv

@@ -179,18 +179,26 @@ func (p *process) wait() {
 
 func python(t *testing.T, _ *scenario) []string {
 	t.Helper()
-	interpreter, err := filepath.Abs("../.venv/sdk/bin/python")
-	if err == nil {
-		err = exec.Command(interpreter, "-c", "import azure.cosmos").Run()
-	}
-	if err != nil {
-		t.Skip("azure-cosmos is not installed: `make venv` installs it from PyPI")
-	}
+	interpreter := pythonWith(t, "azure.cosmos")
 	script, err := filepath.Abs("python/read.py")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return []string{interpreter, script}
+}
+
+// pythonWith is an interpreter that has the modules of test/python/requirements.txt; without them the
+// test is skipped.
+func pythonWith(t *testing.T, modules ...string) string {
+	t.Helper()
+	interpreter, err := filepath.Abs("../.venv/sdk/bin/python")
+	if err == nil {
+		err = exec.Command(interpreter, "-c", "import "+strings.Join(modules, ", ")).Run()
+	}
+	if err != nil {
+		t.Skipf("%s is not installed: `make venv` installs it from PyPI", strings.Join(modules, ", "))
+	}
+	return interpreter
 }
 
 func javaScript(t *testing.T, _ *scenario) []string {

@@ -95,3 +95,16 @@ func (s *server) runGolden(t *testing.T, script string) {
 		t.Errorf("%v\ngot:\n%s\nwant:\n%s", err, out, want)
 	}
 }
+
+// TestVaultPython runs azure-keyvault-keys and azure-keyvault-secrets.
+func TestVaultPython(t *testing.T) {
+	interpreter := pythonWith(t, "azure.keyvault.keys.aio", "azure.keyvault.secrets", "azure.identity")
+	script, err := filepath.Abs("python/vault.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := vaultScenario(t)
+	if got := s.mustExec("env", "VAULT_URL="+clientVaultURL, interpreter, script); got != "ok" {
+		t.Errorf("got %q", got)
+	}
+}
