@@ -151,22 +151,22 @@ def oct_flow():
             assert mac == hmac.digest(secret, digest, "sha" + bits)
             assert c.verify(SignatureAlgorithm("HS" + bits), digest, mac).is_valid
             assert not c.verify(SignatureAlgorithm("HS" + bits), digest, mac[::-1]).is_valid
-        kv4(c, secret, size, iv)
+        kv6(c, secret, size, iv)
     assert keys.create_oct_key("oct-made", size=192, hardware_protected=True).key_type == "oct-HSM"
 
 
-def kv4(c, secret, size, iv):
+def kv6(c, secret, size, iv):
     """With AES key wrap, and with padded CBC of 256 bits, this client encrypts by itself, under a key that
     it makes up: the vault never gives it one. Nobody can open that but the same object. When a release of
     the client asks the vault instead, the assertions fail."""
     wrap, pad = KeyWrapAlgorithm(f"A{size}KW"), EncryptionAlgorithm(f"A{size}CBCPAD")
     expected = keywrap.aes_key_wrap(secret, bytes(32))
-    assert c.wrap_key(wrap, bytes(32)).encrypted_key != expected, "KV-4 is closed"
+    assert c.wrap_key(wrap, bytes(32)).encrypted_key != expected, "KV-6 is closed"
     padder = blocks.PKCS7(128).padder()
     padded = padder.update(MESSAGE) + padder.finalize()
     local = Cipher(algorithms.AES(secret), modes.CBC(iv)).encryptor()
     sealed = local.update(padded) + local.finalize()
-    assert (c.encrypt(pad, MESSAGE, iv=iv).ciphertext == sealed) == (size < 256), "KV-4 is closed"
+    assert (c.encrypt(pad, MESSAGE, iv=iv).ciphertext == sealed) == (size < 256), "KV-6 is closed"
     assert size == 256 or c.decrypt(pad, sealed, iv=iv).plaintext == MESSAGE
     # The client turns to the vault when its own key does not open a value.
     assert c.unwrap_key(wrap, expected).key == bytes(32)

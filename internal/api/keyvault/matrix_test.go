@@ -48,6 +48,7 @@ var matrix = []row{
 	{"GET keys/{n}/rotationpolicy", "keys/k1/rotationpolicy", "", "keys getrotationpolicy", "keyrotationpolicies/read", "200"},
 	{"PUT keys/{n}/rotationpolicy", "keys/k1/rotationpolicy", `{}`, "keys setrotationpolicy", "keyrotationpolicies/write", "200"},
 	{"GET keys/{n}/{v}/attestation", "keys/k1//attestation", "", "keys get", "keys/read", "200"},
+	{"GET keys/{n}/attestation", "keys/k1/attestation", "", "keys get", "keys/read", "200"},
 	{"POST keys/{n}/encrypt", "keys/k1/encrypt", crypt, "keys encrypt", "keys/encrypt/action", "200"},
 	{"POST keys/{n}/{v}/encrypt", "keys/k1//encrypt", crypt, "keys encrypt", "keys/encrypt/action", "200"},
 	{"POST keys/{n}/decrypt", "keys/k1/decrypt", sealed, "keys decrypt", "keys/decrypt/action", "400 BadParameter"},

@@ -71,7 +71,7 @@ var endpoints = indexed([]endpoint{
 	{"POST", "keys/{n}/backup", backUpKey},
 	{"GET", "keys/{n}/rotationpolicy", getRotationPolicy},
 	{"PUT", "keys/{n}/rotationpolicy", setRotationPolicy},
-	{"GET", "keys/{n}/{v}/attestation", getAttestation},
+	{"GET", "keys/{n}/attestation", getAttestation}, {"GET", "keys/{n}/{v}/attestation", getAttestation},
 	{"POST", "keys/{n}/encrypt", crypt(material.Encrypt)}, {"POST", "keys/{n}/{v}/encrypt", crypt(material.Encrypt)},
 	{"POST", "keys/{n}/decrypt", crypt(material.Decrypt)}, {"POST", "keys/{n}/{v}/decrypt", crypt(material.Decrypt)},
 	{"POST", "keys/{n}/wrapkey", crypt(material.Wrap)}, {"POST", "keys/{n}/{v}/wrapkey", crypt(material.Wrap)},
