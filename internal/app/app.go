@@ -27,7 +27,8 @@
 // # The sweep
 //
 // One job keeps the vaults in order: it wakes when the first key is due for its rotation, when a vault
-// changes, and every ten minutes. A sweep that fails is logged and waits for the next interval.
+// changes, and every ten minutes. A sweep that fails is logged and waits for the next interval. Another
+// removes documents whose life is over, every half a minute, from the accounts that are in use.
 package app
 
 import (
@@ -241,7 +242,7 @@ func (s *Server) startJobs(context.Context) error {
 		return errors.Join(s.jobs.Stop(ctx), s.resources.Operations.Stop(ctx))
 	})
 	s.keeper.Hint(func(envelope.Protection) bool { return true })
-	return s.jobs.Go("sweep", s.sweeper.run)
+	return errors.Join(s.jobs.Go("sweep", s.sweeper.run), s.jobs.Go("expiry", s.expire))
 }
 
 // baseFS is the file system below all sealed ones.

@@ -76,3 +76,26 @@ func (s *sweeper) plan(now time.Time) time.Time {
 	}
 	return now.Add(wait)
 }
+
+// expiryInterval is how often documents whose life is over are removed. Reads do not see them before that
+// either.
+const expiryInterval = 30 * time.Second
+
+// expire removes documents whose life is over until ctx ends.
+func (s *Server) expire(ctx context.Context) {
+	tick := time.NewTicker(expiryInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			s.mu.RLock()
+			documents := s.documents
+			s.mu.RUnlock()
+			if err := documents.Sweep(ctx); err != nil && ctx.Err() == nil {
+				s.log.Error("documents whose life is over were not removed", "error", err)
+			}
+		}
+	}
+}

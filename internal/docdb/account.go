@@ -22,6 +22,7 @@ type account struct {
 	// Guarded by Service.mu.
 	users     int
 	forgotten bool
+	touched   bool // used since the last sweep
 
 	schema sync.Mutex // see the package comment
 
@@ -55,6 +56,7 @@ func (s *Service) use(accountID string, db *store.Store) *account {
 		return nil
 	}
 	a.users++
+	a.touched = true
 	return a
 }
 

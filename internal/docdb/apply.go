@@ -13,6 +13,9 @@ type entry struct {
 	rangeNumber uint32
 	ts          int64
 	changes     []change
+	versions    bool   // old versions are kept for the change feed of all versions
+	expiry      bool   // the changes are deletions of items whose life was over
+	trim        uint64 // log records and old versions below this sequence number go; 0 for none
 }
 
 // change is the step of one item from one state to the next. A nil item is an absent one.
@@ -51,6 +54,7 @@ const (
 // logRecord is the stored form of an entry: what happened to which item, without the bodies.
 type logRecord struct {
 	TS      int64       `json:"ts"`
+	Expiry  bool        `json:"expiry,omitempty"`
 	Changes []logChange `json:"changes"`
 }
 
@@ -59,24 +63,30 @@ type logChange struct {
 	Item      uint64 `json:"item"`
 	ID        string `json:"id"`
 	Previous  uint64 `json:"previous,omitempty"` // LSN of the version before
+	// Where the item and the version stand, in containers that keep versions.
+	At    []byte `json:"at,omitempty"`
+	Place uint8  `json:"place,omitempty"`
 }
 
 var _ store.Entry = entry{}
 
 // Apply implements [store.Entry].
 func (e entry) Apply(b *store.Batch, lsn uint64) error {
-	rec := logRecord{TS: e.ts, Changes: make([]logChange, 0, len(e.changes))}
+	rec := logRecord{TS: e.ts, Expiry: e.expiry, Changes: make([]logChange, 0, len(e.changes))}
 	for _, c := range e.changes {
 		applyChange(b, e, c)
-		rec.Changes = append(rec.Changes, c.logged())
+		rec.Changes = append(rec.Changes, c.logged(e.versions))
 	}
 	raw, err := json.Marshal(rec)
 	if err != nil {
 		return err
 	}
 	b.Set(logKey(e.container, e.rangeNumber, lsn), raw)
-	if lsn%logStep == 0 && lsn > logKept {
-		b.DeleteRange(logKey(e.container, e.rangeNumber, 0), logKey(e.container, e.rangeNumber, lsn-logKept))
+	if e.trim > 0 {
+		for _, kind := range []byte{keyLog, keyVersion} {
+			b.DeleteRange(key(kind, e.container[:], be32(e.rangeNumber)), key(kind, e.container[:], be32(e.rangeNumber), be64(e.trim)))
+		}
+		b.Set(key(keyTrimmed, e.container[:], be32(e.rangeNumber)), be64(e.trim-1))
 	}
 	return nil
 }
@@ -97,6 +107,9 @@ func applyChange(b *store.Batch, e entry, c change) {
 	if c.old != nil {
 		b.Delete(changeKey(e.container, c.oldRange, c.old))
 	}
+	if c.old != nil && e.versions {
+		b.Set(versionKey(e.container, c.oldRange, c.old.lsn, c.old.place), c.old.encode())
+	}
 	if c.old != nil && (c.new == nil || c.new.number != c.old.number) {
 		b.Delete(key(keyItem, e.container[:], at))
 		b.Delete(key(keyOrder, e.container[:], be64(c.old.number)))
@@ -116,12 +129,33 @@ func applyChange(b *store.Batch, e entry, c change) {
 	}
 }
 
-func (c change) logged() logChange {
+func versionKey(id containerID, rangeNumber uint32, lsn uint64, place uint8) []byte {
+	return key(keyVersion, id[:], be32(rangeNumber), be64(lsn), []byte{place})
+}
+
+// The operations of log records.
+const (
+	loggedCreate  = "create"
+	loggedReplace = "replace"
+	loggedDelete  = "delete"
+)
+
+func (c change) logged(versions bool) logChange {
+	out := logChange{ID: c.key.id}
+	if versions {
+		out.At = c.key.bytes()
+	}
 	switch {
 	case c.new == nil:
-		return logChange{Operation: "delete", Item: c.old.number, ID: c.key.id, Previous: c.old.lsn}
+		out.Operation, out.Item, out.Previous = loggedDelete, c.old.number, c.old.lsn
+		return out
 	case c.old == nil || c.old.number != c.new.number:
-		return logChange{Operation: "create", Item: c.new.number, ID: c.key.id}
+		out.Operation, out.Item = loggedCreate, c.new.number
+	default:
+		out.Operation, out.Item, out.Previous = loggedReplace, c.new.number, c.old.lsn
 	}
-	return logChange{Operation: "replace", Item: c.new.number, ID: c.key.id, Previous: c.old.lsn}
+	if versions {
+		out.Place = c.new.place
+	}
+	return out
 }

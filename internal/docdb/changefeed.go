@@ -23,6 +23,9 @@ type ChangeFeedRequest struct {
 	Since string
 	// Start leaves out what changed before; it counts only from the beginning.
 	Start time.Time
+	// AllVersions asks for every version and every deletion, in the form of the service's
+	// {"current":…,"metadata":…}. The container must keep versions; only "*" and etags are starts.
+	AllVersions bool
 }
 
 // ChangeFeedPage is a part of a change feed. Without items there is nothing new.
@@ -41,6 +44,9 @@ func (s *Service) ChangeFeed(ctx context.Context, c principal.Caller, q ChangeFe
 	defer end()
 	part, err := q.span(state)
 	if err != nil {
+		return ChangeFeedPage{}, err
+	}
+	if err := q.checkVersions(state); err != nil {
 		return ChangeFeedPage{}, err
 	}
 	reader := feedReader{q: &q, r: r, state: state, part: part, page: &page}
@@ -159,14 +165,20 @@ func (f *feedReader) read(i int) (err error) {
 	part := f.part
 	part.narrow(home.rangeRecord)
 	last := from
-	for x := range changesOf(f.view, f.state, f.state.segments(home.rangeRecord, from, to), &err) {
+	segments := f.state.segments(home.rangeRecord, from, to)
+	if f.q.AllVersions {
+		if err := f.checkTrimmed(segments); err != nil {
+			return err
+		}
+	}
+	for x := range f.changesOf(segments, &err) {
 		if x.lsn != last && f.full() {
 			f.from[i] = last
 			return err
 		}
 		last = x.lsn
 		if part.holds(x.at) {
-			if err := f.add(x.at); err != nil {
+			if err := f.add(x); err != nil {
 				return err
 			}
 		}
@@ -176,8 +188,11 @@ func (f *feedReader) read(i int) (err error) {
 }
 
 // add puts an item on the page, unless its life is over or it changed before the start.
-func (f *feedReader) add(at []byte) error {
-	i, err := itemAt(f.view, f.state.id, at)
+func (f *feedReader) add(x changed) error {
+	if x.version != nil {
+		return f.addVersion(x)
+	}
+	i, err := itemAt(f.view, f.state.id, x.at)
 	if err != nil {
 		return err
 	}
@@ -189,19 +204,24 @@ func (f *feedReader) add(at []byte) error {
 	return nil
 }
 
-// changed is an entry of the index of changes.
+// changed is an entry of the index of changes, or one of the log.
 type changed struct {
-	lsn uint64
-	at  []byte // the item's key below its container
+	lsn     uint64
+	at      []byte   // the item's key below its container
+	version *version // of the log
 }
 
 // changesOf yields the changes in segments in the order of their sequence numbers.
-func changesOf(view *store.Snapshot, state *container, all []segment, errp *error) iter.Seq[changed] {
+func (f *feedReader) changesOf(all []segment, errp *error) iter.Seq[changed] {
 	return func(yield func(changed) bool) {
 		var nexts []func() (changed, bool)
 		var heads []changed
 		for _, s := range all {
-			next, stop := iter.Pull(s.changes(view, state.id, errp))
+			changes := s.changes(f.view, f.state.id, errp)
+			if f.q.AllVersions {
+				changes = s.versions(f.view, f.state.id, errp)
+			}
+			next, stop := iter.Pull(changes)
 			defer stop()
 			if head, ok := next(); ok {
 				nexts, heads = append(nexts, next), append(heads, head)
@@ -232,7 +252,7 @@ func (s segment) changes(view *store.Snapshot, id containerID, errp *error) iter
 		r := store.Range{Lower: append(bytes.Clone(prefix), be64(s.from+1)...), Upper: append(bytes.Clone(prefix), be64(s.to+1)...)}
 		var err error
 		for k, at := range view.Scan(r, &err) {
-			if !yield(changed{binary.BigEndian.Uint64(k[len(prefix):]), bytes.Clone(at)}) {
+			if !yield(changed{lsn: binary.BigEndian.Uint64(k[len(prefix):]), at: bytes.Clone(at)}) {
 				break
 			}
 		}

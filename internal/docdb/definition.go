@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/latchkey-db/latchkey/internal/fault"
@@ -109,6 +111,9 @@ func (s *definition) normalize() error {
 		if err := p.fill(); err != nil {
 			return err
 		}
+	}
+	if err := s.checkRetention(); err != nil {
+		return err
 	}
 	return s.normalizeIndexing()
 }
@@ -215,6 +220,34 @@ func (p *UniqueKeyPolicy) check() error {
 	}
 	if len(p.UniqueKeys) > maxUniqueKeys || n > maxUniquePaths {
 		return badRequest("A unique key policy has at most %d keys and %d paths.", maxUniqueKeys, maxUniquePaths)
+	}
+	return nil
+}
+
+// maxRetention bounds for how long old versions are kept.
+const maxRetention = 30 * 24 * time.Hour
+
+// retention is for how long old versions are kept for the change feed of all versions; 0 for not at all.
+// The text was checked by normalize.
+func (s *definition) retention() time.Duration {
+	v, ok := jsonx.Find(s.ChangeFeedPolicy, "retentionDuration")
+	if !ok {
+		return 0
+	}
+	minutes, err := strconv.ParseUint(string(v), 10, 32)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(minutes) * time.Minute
+}
+
+func (s *definition) checkRetention() error {
+	if len(s.ChangeFeedPolicy) == 0 {
+		return nil
+	}
+	v, ok := jsonx.Find(s.ChangeFeedPolicy, "retentionDuration")
+	if minutes, err := strconv.ParseUint(string(v), 10, 32); ok && (err != nil || time.Duration(minutes)*time.Minute > maxRetention) {
+		return badRequest("The retentionDuration of the changeFeedPolicy must be a number of minutes up to %d.", int(maxRetention/time.Minute))
 	}
 	return nil
 }

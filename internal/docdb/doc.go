@@ -25,6 +25,9 @@
 //
 //	open -> closed (split: two children; merge: one child of two parents), for good
 //
+// A container whose changeFeedPolicy names a retentionDuration keeps, for so long, what its items were
+// before each change: the change feed of all versions and deletes is the log with these versions.
+//
 // Commits of different items run at the same time and share syncs. A write returns only when every
 // smaller LSN of its range is visible too, so a reader that saw LSN n has seen everything below it,
 // and a change feed never skips a slow writer.
@@ -50,6 +53,8 @@
 //	23 C E P k hash      V: unique key number k (SHA-256 of the values) in a logical partition
 //	30 C R lsn n         E P id: latest change of an item; moves when the item changes
 //	31 C R lsn           log record of a commit, JSON
+//	32 C R lsn n         an old version of an item, as it was in 20: in containers that keep versions
+//	33 C R               the sequence number up to which 31 and 32 were trimmed, 8 bytes
 //
 // Items do not carry a range number, so a split moves nothing. Item numbers are the range's number<<44 |
 // LSN<<8 | place in the commit, so within a logical partition they grow, and none is given out twice.

@@ -170,30 +170,9 @@ func (r *session) idOf(state *container, segment string) (string, error) {
 	if err != nil {
 		return segment, nil // then it is an id that looks like a resource id
 	}
-	_, id, ok := splitItemKey(at, len(state.rec.Spec.PartitionKey.Paths))
+	_, id, ok := state.rec.Spec.PartitionKey.split(at)
 	if !ok {
 		return "", fault.New(fault.Internal, "Corrupt", "docdb: order record of item %d cannot be read", number)
 	}
 	return id, nil
-}
-
-// splitItemKey takes an item's key below its container apart: E, and the id behind E and P.
-func splitItemKey(at []byte, components int) (epk []byte, id string, ok bool) {
-	epk, rest, ok := skipEscaped(at)
-	for range components {
-		if !ok || len(rest) == 0 {
-			return nil, "", false
-		}
-		typ := rest[0]
-		rest = rest[1:]
-		switch {
-		case typ == typeString:
-			_, rest, ok = skipEscaped(rest)
-		case typ == typeNumber && len(rest) >= 8:
-			rest = rest[8:]
-		case typ == typeNumber:
-			return nil, "", false
-		}
-	}
-	return epk, string(rest), ok
 }

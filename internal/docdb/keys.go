@@ -23,6 +23,8 @@ const (
 	keyUnique        = 0x23
 	keyChange        = 0x30
 	keyLog           = 0x31
+	keyVersion       = 0x32
+	keyTrimmed       = 0x33
 )
 
 // layoutVersion is the version of the key layout that this code writes and reads.
@@ -71,6 +73,14 @@ func orderedBits(f float64) uint64 {
 		return bits ^ 1<<63
 	}
 	return -bits
+}
+
+// unorderedBits is the double that orderedBits mapped.
+func unorderedBits(v uint64) float64 {
+	if v>>63 == 1 {
+		return math.Float64frombits(v ^ 1<<63)
+	}
+	return math.Float64frombits(-v)
 }
 
 func key(kind byte, parts ...[]byte) []byte {

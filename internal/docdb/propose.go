@@ -2,7 +2,10 @@ package docdb
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
 	"errors"
+	"fmt"
 
 	"github.com/latchkey-db/latchkey/internal/fault"
 	"github.com/latchkey-db/latchkey/internal/jsonx"
@@ -21,6 +24,7 @@ type transaction struct {
 	order     []*pending          // items in the order of their first use
 	items     map[string]*pending // by id
 	written   []*item             // all versions made, in order: their place in the commit
+	expiry    bool                // it removes items whose life is over
 }
 
 // pending is an item within a transaction.
@@ -122,7 +126,39 @@ func (t *transaction) commit() (uint64, error) {
 			i.number = itemNumber(t.home.Number, lsn, i.place)
 		}
 	}
-	return lsn, log.Append(lsn, entry{container: t.container.id, rangeNumber: t.home.Number, ts: t.session.now.Unix(), changes: changes})
+	e := entry{container: t.container.id, rangeNumber: t.home.Number, ts: t.session.now.Unix(), changes: changes,
+		versions: t.container.rec.Spec.retention() > 0, expiry: t.expiry}
+	if e.trim, err = t.trim(lsn); err != nil {
+		log.Abandon(lsn)
+		return log.Visible(), err
+	}
+	return lsn, log.Append(lsn, e)
+}
+
+// trim is the sequence number below which log records and old versions may go: once in logStep commits,
+// what is beyond the newest logKept and older than the container's retention.
+func (t *transaction) trim(lsn uint64) (uint64, error) {
+	if lsn%logStep != 0 || lsn <= logKept {
+		return 0, nil
+	}
+	upper := lsn - logKept
+	retention := t.container.rec.Spec.retention()
+	if retention == 0 {
+		return upper, nil
+	}
+	oldest := t.session.now.Add(-retention).Unix()
+	r := store.Range{Lower: logKey(t.container.id, t.home.Number, 0), Upper: logKey(t.container.id, t.home.Number, upper)}
+	var err error
+	for k, v := range t.session.db.Scan(r, &err) {
+		var rec logRecord
+		if e := json.Unmarshal(v, &rec); e != nil {
+			return 0, fmt.Errorf("docdb: log record: %w", e)
+		}
+		if rec.TS >= oldest {
+			return binary.BigEndian.Uint64(k[len(k)-8:]), err
+		}
+	}
+	return upper, err
 }
 
 // changes lists what the transaction changed, with the unique keys that go and come.
@@ -132,7 +168,7 @@ func (t *transaction) changes() ([]change, error) {
 		if p.cur == p.old {
 			continue
 		}
-		if p.old != nil && p.cur == nil && p.old.expired(t.session.now.Unix(), t.container.rec.Spec.DefaultTTL) {
+		if !t.expiry && p.old != nil && p.cur == nil && p.old.expired(t.session.now.Unix(), t.container.rec.Spec.DefaultTTL) {
 			continue // only looked at: what is over stays as it is until it is overwritten
 		}
 		c := change{key: itemKey{t.partition, p.id}, old: p.old, new: p.cur}

@@ -67,7 +67,8 @@ func (r containerRecord) ranges() []rangeRecord {
 // partition is a range that takes writes: a state machine with its own log.
 type partition struct {
 	rangeRecord
-	log store.Log
+	log   store.Log
+	swept uint64 // where the next sweep goes on; of the sweeper alone
 }
 
 // openPartitions gives each range of a container that is not closed its log.
@@ -81,7 +82,7 @@ func openPartitions(db *store.Store, rec containerRecord) ([]*partition, error) 
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, &partition{r, store.NewLocalLog(db, max(last, r.Start))})
+		out = append(out, &partition{rangeRecord: r, log: store.NewLocalLog(db, max(last, r.Start))})
 	}
 	slices.SortFunc(out, func(a, b *partition) int { return strings.Compare(a.Min, b.Min) })
 	return out, nil

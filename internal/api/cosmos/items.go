@@ -218,14 +218,18 @@ func (x *exchange) page(p docdb.Page) {
 
 // changeFeed answers with what changed since an etag; nothing new is 304.
 func (x *exchange) changeFeed() error {
-	if !strings.EqualFold(strings.TrimSpace(x.r.Header.Get("A-IM")), "Incremental Feed") {
-		return unsupported("the change feed of all versions and deletes")
-	}
 	f, err := x.feedRequest()
 	if err != nil {
 		return err
 	}
 	q := docdb.ChangeFeedRequest{FeedRequest: f, Since: x.r.Header.Get("If-None-Match")}
+	switch mode := strings.ToLower(strings.TrimSpace(x.r.Header.Get("A-IM"))); mode {
+	case "incremental feed":
+	case "full-fidelity feed":
+		q.AllVersions = true
+	default:
+		return fault.New(fault.Invalid, "BadRequest", "The header A-IM does not name a change feed.")
+	}
 	if v := x.r.Header.Get("If-Modified-Since"); v != "" {
 		if q.Start, err = parseDate(v); err != nil {
 			return fault.New(fault.Invalid, "BadRequest", "The header If-Modified-Since is not a date.")
