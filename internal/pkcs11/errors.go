@@ -17,6 +17,7 @@ var (
 	ErrUnavailable = errors.New("pkcs11: the token does not answer")
 	ErrClosed      = errors.New("pkcs11: the token is closed")
 	ErrNotFound    = errors.New("pkcs11: no such key in the token")
+	ErrAmbiguous   = errors.New("pkcs11: more than one key in the token has this label")
 	ErrExists      = errors.New("pkcs11: a key with this identifier is in the token already")
 	ErrMechanism   = errors.New("pkcs11: the token does not offer this")
 	ErrInput       = errors.New("pkcs11: the input is not valid for this key and operation")

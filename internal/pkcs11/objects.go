@@ -169,8 +169,7 @@ func (t *Token) remove(s *session, objects []uint) error {
 	return nil
 }
 
-// Find returns the identifier of the key that computes with the label; two with one label are
-// [ErrNotFound] as none is.
+// Find returns the identifier of the key that computes with the label; [ErrAmbiguous] where several do.
 func (t *Token) Find(ctx context.Context, label string) (id []byte, err error) {
 	err = t.do(ctx, func(s *session) error {
 		var found []uint
@@ -181,8 +180,11 @@ func (t *Token) Find(ctx context.Context, label string) (id []byte, err error) {
 			}
 			found = append(found, some...)
 		}
-		if len(found) != 1 {
+		switch {
+		case len(found) == 0:
 			return ErrNotFound
+		case len(found) > 1:
+			return ErrAmbiguous
 		}
 		values, err := t.lib.attributes(s.handle, found[0], attrID)
 		if err != nil {

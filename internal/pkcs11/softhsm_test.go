@@ -476,7 +476,7 @@ func TestFind(t *testing.T) {
 	other := newID()
 	must[crypto.PublicKey](t)(token.Generate(t.Context(), other, "the one", P256))
 	defer token.Destroy(context.Background(), other)
-	if _, err := token.Find(t.Context(), "the one"); !errors.Is(err, ErrNotFound) {
+	if _, err := token.Find(t.Context(), "the one"); !errors.Is(err, ErrAmbiguous) {
 		t.Errorf("two: %v", err)
 	}
 }
