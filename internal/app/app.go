@@ -5,16 +5,17 @@
 // # The data directory
 //
 //	lock         held by the one process that has the directory open
-//	root.key     the platform's root key, 32 bytes, mode 0600
+//	root.key     the platform's root key, or what opens it; mode 0600
+//	root.ring    the platform's keys under the root key: package rootkey
 //	admin.json   the administrator's credentials, mode 0600
 //	ca.pem       the certificate of the local authority; its key is in the control store
-//	control/     the control store, sealed under a key derived from the root key
+//	control/     the control store, sealed under a platform key
 //	audit/       the audit log, sealed under another
 //	accounts/    one directory per account: keyring and store
 //
 // # Start
 //
-// Lock, root key, control store, audit log, domains, faces, listeners: in this order, each standing
+// Lock, platform keys, control store, audit log, domains, faces, listeners: in this order, each standing
 // on the one before. What was started is stopped in reverse, also when a later step fails. No
 // account is opened: the first request, or the first probe of its key, does that.
 //
@@ -53,6 +54,7 @@ import (
 	"github.com/latchkey-db/latchkey/internal/obs"
 	"github.com/latchkey-db/latchkey/internal/rbac"
 	"github.com/latchkey-db/latchkey/internal/resource"
+	"github.com/latchkey-db/latchkey/internal/rootkey"
 	"github.com/latchkey-db/latchkey/internal/store"
 	"github.com/latchkey-db/latchkey/internal/supervise"
 	"github.com/latchkey-db/latchkey/internal/vault"
@@ -150,13 +152,13 @@ func (s *Server) openDirectory(context.Context) (err error) {
 
 // openControl opens what everything else stands on: the control store, and the audit log, without
 // which nothing is done.
-func (s *Server) openControl(context.Context) error {
-	root, err := s.dir.rootKey()
+func (s *Server) openControl(ctx context.Context) error {
+	ring, err := s.dir.startKeys(ctx, s.cfg)
 	if err != nil {
 		return err
 	}
-	s.onStop(func(context.Context) error { root.Wipe(); return nil })
-	controlFS, err := sealed(root, controlDir)
+	defer ring.Wipe() // the root key is not needed any more; the others were copied to where they are
+	controlFS, err := sealed(ring, rootkey.Control)
 	if err != nil {
 		return err
 	}
@@ -165,7 +167,7 @@ func (s *Server) openControl(context.Context) error {
 		return fmt.Errorf("open the control store: %w", err)
 	}
 	s.onStop(func(context.Context) error { return s.control.Close() })
-	auditFS, err := sealed(root, auditDir)
+	auditFS, err := sealed(ring, rootkey.Audit)
 	if err != nil {
 		return err
 	}
@@ -173,7 +175,7 @@ func (s *Server) openControl(context.Context) error {
 		return fmt.Errorf("open the audit log: %w", err)
 	}
 	s.onStop(func(context.Context) error { return s.audit.Close() })
-	return s.openKeeper(root)
+	return s.openKeeper(ctx, ring)
 }
 
 func (s *Server) controlFailed(err error) {

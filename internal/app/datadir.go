@@ -1,12 +1,8 @@
 package app
 
 import (
-	"crypto/hkdf"
-	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -14,22 +10,17 @@ import (
 
 	"github.com/latchkey-db/latchkey/internal/atomicfile"
 	"github.com/latchkey-db/latchkey/internal/fault"
-	"github.com/latchkey-db/latchkey/internal/secret"
 )
 
 // The names below the data directory. docs/FORMAT.md describes each.
 const (
 	lockFile    = "lock"
-	rootKeyFile = "root.key"
 	adminFile   = "admin.json"
 	caFile      = "ca.pem"
 	controlDir  = "control"
 	auditDir    = "audit"
 	accountsDir = "accounts"
 )
-
-// rootKeyBytes is the length of the root key.
-const rootKeyBytes = 32
 
 // dataDir is a data directory that this process holds the lock of.
 type dataDir struct {
@@ -67,44 +58,9 @@ func (d *dataDir) file(name string) string { return filepath.Join(d.path, name) 
 // close gives the lock up.
 func (d *dataDir) close() error { return d.lock.Close() }
 
-// rootKey reads the root key, or makes it in a directory that holds no data yet. A missing root key
-// beside existing data is an error: a new one would hide that the old one is lost.
-func (d *dataDir) rootKey() (*secret.Bytes, error) {
-	k, err := readRootKey(d.path)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return k, err
-	}
-	if used, err := notEmpty(d.file(controlDir)); err != nil || used {
-		return nil, errors.Join(err, fault.New(fault.NotFound, "RootKeyMissing",
-			"The data directory holds data but no root key; put %s back.", rootKeyFile))
-	}
-	k = secret.Random(rootKeyBytes)
-	return k, atomicfile.Write(d.file(rootKeyFile), k.Reveal(), 0o600)
-}
-
-func readRootKey(dir string) (*secret.Bytes, error) {
-	raw, err := os.ReadFile(filepath.Join(dir, rootKeyFile))
-	if err != nil {
-		return nil, err
-	}
-	if len(raw) != rootKeyBytes {
-		return nil, fault.New(fault.Invalid, "RootKeyInvalid", "The root key file does not hold %d bytes.", rootKeyBytes)
-	}
-	return secret.From(raw), nil
-}
-
 func notEmpty(dir string) (bool, error) {
 	entries, err := os.ReadDir(dir)
 	return len(entries) > 0, err
-}
-
-// derive returns the key for one purpose below the root key.
-func derive(root *secret.Bytes, purpose string) (*secret.Bytes, error) {
-	k, err := hkdf.Key(sha256.New, root.Reveal(), nil, "latchkey/root/v1/"+purpose, rootKeyBytes)
-	if err != nil {
-		return nil, fmt.Errorf("derive key: %w", err)
-	}
-	return secret.From(k), nil
 }
 
 // Credentials are the administrator's, as they stand in the data directory (mode 0600) for the

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/latchkey-db/latchkey/internal/audit"
+	"github.com/latchkey-db/latchkey/internal/config"
+	"github.com/latchkey-db/latchkey/internal/rootkey"
 	"github.com/latchkey-db/latchkey/internal/sealfs"
 )
 
@@ -27,18 +29,19 @@ func (v *Verification) problem(format string, args ...any) {
 }
 
 // known are the names that belong in a data directory. The command line adds the last two.
-var known = []string{lockFile, rootKeyFile, adminFile, caFile, controlDir, auditDir, accountsDir, "run.json", "azure"}
+var known = []string{lockFile, rootkey.KeyName, rootkey.RingName, adminFile, caFile, controlDir, auditDir, accountsDir, "run.json", "azure"}
 
 // Verify authenticates every block of the control store and the audit log's chain, and reports what
 // does not belong in the data directory. It needs the root key, and no server; one may be running.
-func Verify(dir string) (*Verification, error) {
+func Verify(cfg config.Config) (*Verification, error) {
 	v := &Verification{Problems: []string{}}
-	root, err := readRootKey(dir)
+	ring, err := openKeys(cfg)
 	if err != nil {
 		return nil, err
 	}
-	defer root.Wipe()
-	control, err := sealed(root, controlDir)
+	defer ring.Wipe()
+	dir := cfg.DataDir
+	control, err := sealed(ring, rootkey.Control)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +51,7 @@ func Verify(dir string) (*Verification, error) {
 	if err := v.control(control, filepath.Join(dir, controlDir)); err != nil {
 		return nil, err
 	}
-	summary, err := ReadAudit(dir, func(audit.Entry) error { v.AuditEntries++; return nil })
+	summary, err := readAudit(dir, ring, func(audit.Entry) error { v.AuditEntries++; return nil })
 	if err != nil {
 		v.problem("audit log: %v", err)
 	}

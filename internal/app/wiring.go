@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"net"
@@ -32,7 +31,7 @@ import (
 	"github.com/latchkey-db/latchkey/internal/principal"
 	"github.com/latchkey-db/latchkey/internal/rbac"
 	"github.com/latchkey-db/latchkey/internal/resource"
-	"github.com/latchkey-db/latchkey/internal/sealfs"
+	"github.com/latchkey-db/latchkey/internal/rootkey"
 	"github.com/latchkey-db/latchkey/internal/secret"
 	"github.com/latchkey-db/latchkey/internal/store"
 	"github.com/latchkey-db/latchkey/internal/uri"
@@ -48,35 +47,22 @@ func Version() string {
 	return info.Main.Version
 }
 
-// sealed returns the sealed file system of one platform directory, under a key that serves nothing
-// else. The key's id is a digest of its purpose: there is one key for each, for good.
-func sealed(root *secret.Bytes, purpose string) (*sealfs.FS, error) {
-	key, err := derive(root, purpose)
-	if err != nil {
-		return nil, err
-	}
-	defer key.Wipe()
-	sum := sha256.Sum256([]byte("latchkey/platform/" + purpose))
-	return sealfs.New(baseFS, sealfs.Options{Keys: sealfs.StaticKeys(sealfs.KeyID(sum[:16]), key.Reveal()), StoreID: "platform/" + purpose})
-}
-
 var _ envelope.KEK = (*kek.Client)(nil)
 
 // openKeeper opens the envelope of the accounts. Its client reaches vaults and the token service
 // through the front, whose address it learns when the front listens.
-func (s *Server) openKeeper(root *secret.Bytes) (err error) {
+func (s *Server) openKeeper(ctx context.Context, ring *rootkey.Ring) (err error) {
 	if s.ca, err = front.OpenCA(caStore{store.NewTable[[]byte](s.control, "front/ca")}); err != nil {
 		return err
 	}
-	key, err := derive(root, accountsDir)
-	if err != nil {
-		return err
+	var retired []*secret.Bytes
+	for _, k := range ring.Before(rootkey.Accounts) {
+		retired = append(retired, k.Secret)
 	}
-	defer key.Wipe()
 	transport := front.NewTransport(s.ca, s.frontAddress)
 	s.onStop(func(context.Context) error { transport.CloseIdleConnections(); return nil })
 	s.keeper, err = envelope.Open(envelope.Config{
-		Dir: s.dir.file(accountsDir), FS: baseFS, RootKey: key, Interval: s.cfg.KeyCheckInterval, Grace: s.cfg.KeyGrace,
+		Dir: s.dir.file(accountsDir), FS: baseFS, RootKey: ring.Current(rootkey.Accounts).Secret, RetiredRootKeys: retired, Interval: s.cfg.KeyCheckInterval, Grace: s.cfg.KeyGrace,
 		MaxOpen: s.cfg.MaxOpenAccounts, IdleClose: s.cfg.IdleClose, CacheBytes: int64(s.cfg.CacheMiB) << 20, ReencryptRate: s.cfg.ReencryptMiB << 20,
 		Audit: s.audit, OnLock: s.forgetDocuments, Log: s.log, Anchors: anchors{store.NewTable[envelope.Anchor](s.control, "envelope/anchors")},
 		KEK: kek.New(kek.Config{
@@ -89,6 +75,9 @@ func (s *Server) openKeeper(root *secret.Bytes) (err error) {
 		return err
 	}
 	s.onStop(s.keeper.Close)
+	if err := s.leaveRetired(ctx, ring); err != nil {
+		return err
+	}
 	return s.metrics.Registerer().Register(keyMetrics{s.keeper})
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/latchkey-db/latchkey/internal/api/azurelog"
 	"github.com/latchkey-db/latchkey/internal/app"
 	"github.com/latchkey-db/latchkey/internal/audit"
+	"github.com/latchkey-db/latchkey/internal/fault"
 )
 
 func newAudit(sh *shell) *cobra.Command {
@@ -23,12 +24,12 @@ func newAudit(sh *shell) *cobra.Command {
 		Short:   "Print and verify the record of every use of a key",
 		GroupID: groupUse,
 		Long: `Print the audit log, oldest entry first, and verify its chain of hashes. The log is encrypted;
-this command needs the root key in the data directory, and no server. The exit code is 0 only when
+this command needs the root key (see --root-key), and no server. The exit code is 0 only when
 the whole chain is intact. With --output json each entry is one line.`,
 		Args: noArguments,
 		RunE: func(*cobra.Command, []string) error { return sh.audit(last) },
 	}
-	sh.cfg.BindData(c.Flags())
+	sh.cfg.BindKeys(c.Flags())
 	c.Flags().IntVar(&last, "last", 0, "print the last `N` entries only; all are verified")
 	c.AddCommand(sh.auditExport())
 	return c
@@ -54,7 +55,7 @@ line, oldest first. The whole chain is verified, as latchkey audit does; needs n
 			return sh.exportAudit(f)
 		},
 	}
-	sh.cfg.BindData(c.Flags())
+	sh.cfg.BindKeys(c.Flags())
 	c.Flags().StringVar(&format, "format", "azure", "`form` of the records: azure")
 	c.Flags().StringVar(&vault, "vault", "", "`name` of the only vault that matters")
 	c.Flags().StringVar(&since, "since", "", "`time` of the oldest entry: 2026-01-31T00:00:00Z, or 24h for a day ago")
@@ -81,7 +82,7 @@ func (sh *shell) exportAudit(f azurelog.Filter) error {
 	enc := json.NewEncoder(out)
 	enc.SetEscapeHTML(false)
 	x := azurelog.New(f, func(r azurelog.Record) error { return enc.Encode(r) })
-	_, err := app.ReadAudit(sh.cfg.DataDir, func(e audit.Entry) error { return x.Add(e.Event) })
+	_, err := app.ReadAudit(sh.cfg, func(e audit.Entry) error { return x.Add(e.Event) })
 	if err := errors.Join(sh.auditProblem(err), x.Flush(), out.Flush()); err != nil {
 		return err
 	}
@@ -95,13 +96,15 @@ func (sh *shell) auditProblem(err error) error {
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
 		return &problem{exitNoData, "NoDataDir", fmt.Sprintf("there is no audit log in %q", sh.cfg.DataDir), sh.serveHint()}
+	case fault.As(err) != nil:
+		return err // the root key does not open
 	}
 	return &problem{exitFailed, "AuditLogBroken", "the audit log is not intact: " + err.Error(), "keep a copy of the data directory before anything else"}
 }
 
 func (sh *shell) audit(last int) error {
 	var entries []audit.Entry
-	summary, err := app.ReadAudit(sh.cfg.DataDir, func(e audit.Entry) error {
+	summary, err := app.ReadAudit(sh.cfg, func(e audit.Entry) error {
 		entries = append(entries, e)
 		if last > 0 && len(entries) > last {
 			entries = entries[1:]

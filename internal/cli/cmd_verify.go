@@ -28,7 +28,7 @@ account's key may not be used.`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error { return sh.verify(c.Context(), only) },
 	}
-	sh.cfg.BindData(c.Flags())
+	sh.cfg.BindKeys(c.Flags())
 	c.Flags().StringVar(&only, "account", "", "verify this `account` only, and not the platform's own files")
 	return c
 }
@@ -92,7 +92,7 @@ func (sh *shell) verify(ctx context.Context, only string) error {
 		f.Accounts = append(f.Accounts, c)
 	}
 	if only == "" {
-		if f.Platform, err = app.Verify(sh.cfg.DataDir); err != nil {
+		if f.Platform, err = app.Verify(sh.cfg); err != nil {
 			return err
 		}
 	} else if len(f.Accounts) == 0 {

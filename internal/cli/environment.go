@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/latchkey-db/latchkey/internal/config"
 )
 
 // variable is one variable of a client's environment.
@@ -57,8 +59,10 @@ var foreignPrefixes = []string{"AZURE_", "ARM_", "AZD_", "MSI_", "IDENTITY_", "I
 // harmlessPrefixes are the exceptions: the user's settings of the Azure CLI.
 var harmlessPrefixes = []string{"AZURE_CORE_", "AZURE_DEFAULTS_", "AZURE_LOGGING_", "AZURE_EXTENSION_"}
 
-// foreignNames are other proxies: they would lead a client elsewhere.
-var foreignNames = []string{"HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"}
+// foreignNames are other proxies, which would lead a client elsewhere, and the secrets of the root key, which
+// are no client's business.
+var foreignNames = []string{"HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy",
+	config.RootPassphraseVariable, config.NewRootPassphraseVariable, config.TokenPINVariable}
 
 // isForeign reports whether a variable must not reach a client of this server.
 func isForeign(name string) bool {

@@ -71,7 +71,7 @@ type shell struct {
 
 // commands lists the verbs in the order of the help text.
 var commands = []func(*shell) *cobra.Command{
-	newServe, newDemo, newStatus, newExec, newEnv, newAccount, newVerify, newBackup, newRestore, newDrill, newWhy, newAudit, newVersion, newExitCodes,
+	newServe, newDemo, newStatus, newExec, newEnv, newAccount, newVerify, newBackup, newRestore, newDrill, newWhy, newAudit, newRootKey, newVersion, newExitCodes,
 }
 
 // Main runs the program with the process's own arguments, environment and streams, and returns the
@@ -127,6 +127,8 @@ func (sh *shell) prepare(c *cobra.Command, _ []string) error {
 	if err := config.Overlay(c.Flags(), sh.lookup); err != nil {
 		return err
 	}
+	sh.cfg.ReadSecrets(sh.lookup)
+	sh.askPassphrases()
 	if sh.output != outputText && sh.output != outputJSON {
 		return usage(c, "--output %q is neither text nor json", sh.output)
 	}

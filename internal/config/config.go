@@ -5,6 +5,9 @@
 // (LATCHKEY_KEY_GRACE); the flag wins over the environment, the environment over the default.
 // [Config.Bind] makes the flags, [Overlay] reads the environment, [Config.Validate] reports every
 // problem at once. Nothing below this package reads the environment.
+//
+// Secrets have no flags: a passphrase or a PIN comes from a file that a flag names, from the environment
+// ([Config.ReadSecrets]), or from a person.
 package config
 
 import (
@@ -17,6 +20,9 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/latchkey-db/latchkey/internal/rootkey"
+	"github.com/latchkey-db/latchkey/internal/secret"
 )
 
 // Prefix starts the name of every setting in the environment.
@@ -44,6 +50,17 @@ type Config struct {
 	ReencryptMiB     int           // what background re-encryption may read, and write, in a second
 	LogLevel         slog.Level
 	LogFormat        string // FormatText or FormatJSON
+
+	// RootKey is how the root key is protected: file, file:PATH, passphrase or a PKCS #11 URI; "" as the
+	// data directory says, and file for a new one.
+	RootKey            string
+	RootPassphraseFile string // its first line is the passphrase
+
+	// These have no flags: an argument can be seen by everybody.
+	RootPassphrase   *secret.Bytes                 // nil: not given
+	TokenPIN         string                        // of the PKCS #11 token; "": not given
+	AskPassphrase    func() (*secret.Bytes, error) // asks a person; nil: there is none
+	AskNewPassphrase func() (*secret.Bytes, error) // the same, twice
 }
 
 // Default returns the configuration of a server that was told nothing. getenv serves to find the
@@ -81,9 +98,38 @@ func (c *Config) BindData(f *pflag.FlagSet) {
 	f.StringVar(&c.DataDir, "data", c.DataDir, "data `directory`")
 }
 
+// BindKeys adds the flags of who opens a data directory without a server: where it is, and how to get at its
+// root key.
+func (c *Config) BindKeys(f *pflag.FlagSet) {
+	c.BindData(f)
+	f.StringVar(&c.RootKey, "root-key", c.RootKey, "`protection` of the root key: file, file:PATH, passphrase or a pkcs11: URI; default: as the directory says, file for a new one")
+	f.StringVar(&c.RootPassphraseFile, "root-passphrase-file", c.RootPassphraseFile, "`file` whose first line is the passphrase of the root key")
+}
+
+// The secrets that only the environment can give, beside files.
+const (
+	RootPassphraseVariable    = Prefix + "ROOT_PASSPHRASE"
+	NewRootPassphraseVariable = Prefix + "NEW_ROOT_PASSPHRASE"
+	TokenPINVariable          = Prefix + "PKCS11_PIN"
+)
+
+// ReadSecrets takes the secrets from the environment.
+func (c *Config) ReadSecrets(lookup func(string) (string, bool)) {
+	c.RootPassphrase = Secret(lookup, RootPassphraseVariable)
+	c.TokenPIN, _ = lookup(TokenPINVariable)
+}
+
+// Secret is a secret in the environment; nil when it is not there or empty.
+func Secret(lookup func(string) (string, bool), name string) *secret.Bytes {
+	if v, ok := lookup(name); ok && v != "" {
+		return secret.From([]byte(v))
+	}
+	return nil
+}
+
 // Bind adds a flag for every setting to f. The flags' defaults are c's present values.
 func (c *Config) Bind(f *pflag.FlagSet) {
-	c.BindData(f)
+	c.BindKeys(f)
 	f.StringVar(&c.Listen, "listen", c.Listen, "`address` of the front (TLS, all services)")
 	f.StringVar(&c.ProxyListen, "proxy-listen", c.ProxyListen, "`address` of the proxy for Azure's host names")
 	f.BoolVar(&c.ProxyRemote, "proxy-remote", c.ProxyRemote, "allow a proxy address that other machines can reach")
@@ -152,6 +198,8 @@ func (c *Config) Validate() error {
 	add(c.IdleClose >= 0, "idle-close: %v is negative", c.IdleClose)
 	add(c.CacheMiB > 0, "cache-mib: %d is not positive", c.CacheMiB)
 	add(c.ReencryptMiB > 0, "reencrypt-mib: %d is not positive", c.ReencryptMiB)
+	_, err := rootkey.ParseProtection(c.RootKey)
+	add(err == nil, "root-key: %v", err)
 	add(c.LogFormat == FormatText || c.LogFormat == FormatJSON, "log-format: %q is neither text nor json", c.LogFormat)
 	return invalid(append(p, c.addressProblems()...))
 }

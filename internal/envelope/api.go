@@ -108,6 +108,9 @@ type Config struct {
 	// RootKey is the platform's 32-byte key: it wraps the account keys that no customer's key wraps.
 	// The Keeper keeps its own copy.
 	RootKey *secret.Bytes
+	// RetiredRootKeys were RootKey before: they open what they wrapped, and wrap nothing. Copies are
+	// kept. See [Keeper.LeaveRetired].
+	RetiredRootKeys []*secret.Bytes
 	// CacheBytes bounds the memory of all accounts' stores together: caches of decrypted blocks and
 	// memtables; 0 means 256 MiB.
 	CacheBytes int64

@@ -33,6 +33,7 @@ var accountName = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z_-]{0,127}$`)
 type Keeper struct {
 	cfg      Config
 	root     *secret.Bytes
+	retired  []*secret.Bytes
 	loops    *supervise.Group // one loop per account
 	drains   *supervise.Group // what waits for the last holders
 	work     chan struct{}    // capacity 1: the re-encryption should look around
@@ -66,6 +67,9 @@ func Open(cfg Config) (*Keeper, error) {
 		cfg: cfg, root: cfg.RootKey.Clone(), accounts: map[string]*account{},
 		loops: supervise.New(), drains: supervise.New(), work: make(chan struct{}, 1),
 		budget: newBudget(cfg.MaxOpen), shared: store.NewShared(cfg.CacheBytes, cfg.MaxOpen*tablesPerStore),
+	}
+	for _, r := range cfg.RetiredRootKeys {
+		k.retired = append(k.retired, r.Clone())
 	}
 	for _, name := range names {
 		if err := k.load(name); err != nil {
@@ -222,6 +226,9 @@ func (k *Keeper) Close(ctx context.Context) error {
 		}
 	}
 	k.root.Wipe()
+	for _, r := range k.retired {
+		r.Wipe()
+	}
 	if err := k.drains.Stop(ctx); err != nil {
 		return err
 	}

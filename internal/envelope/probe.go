@@ -383,7 +383,8 @@ func (a *account) unwrap(ctx context.Context, ring *keyring, raw []byte, identit
 // unwrapAccountKey asks the key that ring names. Errors of a vault are *failure.
 func (k *Keeper) unwrapAccountKey(ctx context.Context, ring *keyring, identity string) ([]byte, error) {
 	if !ring.protection.CustomerManaged() {
-		return openKey(k.root.Reveal(), ring.wrapped, purposeRootWrap, ring.account, nil)
+		plain, _, err := k.openRootWrapped(ring)
+		return plain, err
 	}
 	plain, err := k.cfg.KEK.Unwrap(ctx, ring.keyID, identity, ring.wrapped)
 	if err != nil {

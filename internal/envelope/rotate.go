@@ -42,6 +42,52 @@ func (k *Keeper) wrapInto(ctx context.Context, next *keyring, ak *secret.Bytes) 
 	return k.unwraps(ctx, next, ak)
 }
 
+// openRootWrapped unwraps the AK of an account without a customer's key, and tells whether it took a retired
+// root key.
+func (k *Keeper) openRootWrapped(ring *keyring) (plain []byte, retired bool, err error) {
+	plain, err = openKey(k.root.Reveal(), ring.wrapped, purposeRootWrap, ring.account, nil)
+	for i := 0; err != nil && i < len(k.retired); i++ {
+		plain, err = openKey(k.retired[i].Reveal(), ring.wrapped, purposeRootWrap, ring.account, nil)
+		retired = true
+	}
+	return plain, retired, err
+}
+
+// LeaveRetired gives every account that stands under a retired root key a new AK and a new DK under the
+// present one, so that the retired key opens nothing that is written from then on. It returns how many
+// accounts still need a retired key: those that are locked, or whose keyring does not verify. One
+// account's failure does not keep the others.
+func (k *Keeper) LeaveRetired(ctx context.Context) (left int, err error) {
+	for _, a := range k.all() {
+		needs, e := a.needsRetired()
+		if e == nil && needs {
+			e = k.RotateKeys(ctx, a.id, Rotation{AccountKey: true, DataKeys: true})
+		}
+		if e != nil {
+			left++
+			err = errors.Join(err, fmt.Errorf("envelope: account %s: %w", a.id, e))
+		}
+	}
+	return left, err
+}
+
+// needsRetired reports whether only a retired root key opens the account's keyring.
+func (a *account) needsRetired() (bool, error) {
+	if len(a.k.retired) == 0 {
+		return false, nil
+	}
+	ring, _, err := a.read()
+	if err != nil {
+		return false, err
+	}
+	if ring.protection.CustomerManaged() {
+		return false, nil
+	}
+	plain, retired, err := a.k.openRootWrapped(ring)
+	clear(plain)
+	return retired, err
+}
+
 // unwraps proves that the wrapped key in r is ak.
 func (k *Keeper) unwraps(ctx context.Context, r *keyring, ak *secret.Bytes) error {
 	plain, err := k.unwrapAccountKey(ctx, r, r.protection.Identity)
