@@ -12,6 +12,7 @@ import (
 
 	"github.com/latchkey-db/latchkey/internal/app"
 	"github.com/latchkey-db/latchkey/internal/config"
+	"github.com/latchkey-db/latchkey/internal/fault"
 	"github.com/latchkey-db/latchkey/internal/rootkey"
 )
 
@@ -82,6 +83,9 @@ func (sh *shell) rootKeyRotate(ctx context.Context, x app.RootKeyRotation) error
 		return sh.noRootKey(err)
 	}
 	d, err := app.RotateRootKey(ctx, sh.cfg, x)
+	if fault.Is(err, app.ReasonLocked) {
+		return &problem{exitLocked, app.ReasonLocked, "a server is running on the data directory; the root key was not touched", "stop the server, and try again"}
+	}
 	if err != nil {
 		return err
 	}

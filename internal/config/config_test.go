@@ -58,6 +58,27 @@ func TestFlagWinsOverEnvironmentWinsOverDefault(t *testing.T) {
 	}
 }
 
+// TestSecretsHaveNoFlags: they come from the environment and are shown nowhere.
+func TestSecretsHaveNoFlags(t *testing.T) {
+	env := environment("LATCHKEY_ROOT_PASSPHRASE", "hush", "LATCHKEY_PKCS11_PIN", "1234", "LATCHKEY_ROOT_KEY", "passphrase")
+	c := config.Default(getenv(env))
+	f := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	c.Bind(f)
+	if err := config.Overlay(f, env); err != nil {
+		t.Fatal(err)
+	}
+	c.ReadSecrets(env)
+	if c.RootKey != "passphrase" || !c.RootPassphrase.Equal([]byte("hush")) || c.TokenPIN != "1234" {
+		t.Errorf("got %q, %q", c.RootKey, c.TokenPIN)
+	}
+	if f.Lookup("root-passphrase") != nil || f.Lookup("pkcs11-pin") != nil || strings.Contains(f.FlagUsages(), "hush") {
+		t.Error("a secret has a flag")
+	}
+	if none := config.Default(getenv(environment())); none.RootPassphrase != nil {
+		t.Error("a passphrase out of nothing")
+	}
+}
+
 func TestOverlayReportsAllBadValues(t *testing.T) {
 	env := environment("LATCHKEY_KEY_GRACE", "soon", "LATCHKEY_EMULATOR", "perhaps")
 	c := config.Default(getenv(env))
@@ -82,6 +103,8 @@ func TestValidate(t *testing.T) {
 		{"emulator for other machines", func(c *config.Config) { c.Emulator, c.EmulatorListen = true, "0.0.0.0:8081" }, []string{"emulator-listen"}},
 		{"emulator address is not used", func(c *config.Config) { c.EmulatorListen = "0.0.0.0:8081" }, nil},
 		{"same address twice", func(c *config.Config) { c.ProxyListen = c.Listen }, []string{"is the address of listen"}},
+		{"root key elsewhere", func(c *config.Config) { c.RootKey = "file:/mnt/key" }, nil},
+		{"root key nowhere", func(c *config.Config) { c.RootKey = "cloud" }, []string{"root-key:"}},
 		{"all at once", func(c *config.Config) {
 			*c = config.Config{Listen: "x", ProxyListen: "127.0.0.1:99999", KeyGrace: -1, LogFormat: "xml"}
 		}, []string{"data:", "key-check-interval:", "key-grace:", "max-open-accounts:", "cache-mib:", "reencrypt-mib:", "log-format:", "listen:", "proxy-listen:"}},
