@@ -126,7 +126,7 @@ func TestRootKeyChangesProtection(t *testing.T) {
 	s.stop()
 	s.rotateRootKey("--to", "file", "--root-passphrase-file", file)
 	s.args = nil
-	docs = s.resume(docs, "fourth")
+	s.resume(docs, "fourth")
 	s.stop()
 	if err := os.Remove(filepath.Join(s.dir, "root.ring")); err != nil {
 		t.Fatal(err)
