@@ -50,6 +50,7 @@ import (
 	"github.com/latchkey-db/latchkey/internal/directory"
 	"github.com/latchkey-db/latchkey/internal/docdb"
 	"github.com/latchkey-db/latchkey/internal/envelope"
+	"github.com/latchkey-db/latchkey/internal/fastrsa"
 	"github.com/latchkey-db/latchkey/internal/front"
 	"github.com/latchkey-db/latchkey/internal/obs"
 	"github.com/latchkey-db/latchkey/internal/rbac"
@@ -102,7 +103,7 @@ func Start(ctx context.Context, cfg config.Config, log *slog.Logger) (*Server, e
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: cfg, log: log, metrics: obs.NewMetrics(Version()), jobs: supervise.New()}
+	s := &Server{cfg: cfg, log: log, metrics: obs.NewMetrics(Version(), fastrsa.Provider()), jobs: supervise.New()}
 	for _, step := range []func(context.Context) error{
 		s.openDirectory, s.openControl, s.openDomains, s.openAccounts, s.openAdministrator, s.openEmulator, s.openFront, s.startJobs,
 	} {

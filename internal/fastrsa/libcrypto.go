@@ -48,6 +48,11 @@ func newLibcrypto(k *rsa.PrivateKey) (engine, error) {
 	return l, nil
 }
 
+// slots bounds the operations that run at once: each holds a thread of the operating system, of which
+// thousands of requests would otherwise make thousands, until the runtime gives up. Twice the number of
+// processors keeps all of them busy while results are handed back.
+var slots = make(chan struct{}, 2*runtime.GOMAXPROCS(0))
+
 // first points to the bytes of b, which C reads or writes during a call only. Never nil: some of
 // OpenSSL's functions take a null output for a question about its length.
 func first(b []byte) *C.uchar {
@@ -81,6 +86,8 @@ func sizeOf(h crypto.Hash) int {
 }
 
 func (l *libcrypto) decrypt(padding C.int, hash int, in []byte) ([]byte, error) {
+	slots <- struct{}{}
+	defer func() { <-slots }()
 	out := make([]byte, l.size)
 	n := C.lk_decrypt(l.pkey, padding, C.int(hash), first(in), C.size_t(len(in)), first(out), C.size_t(len(out)))
 	runtime.KeepAlive(l)
@@ -88,6 +95,8 @@ func (l *libcrypto) decrypt(padding C.int, hash int, in []byte) ([]byte, error) 
 }
 
 func (l *libcrypto) sign(padding C.int, hash int, in []byte) ([]byte, error) {
+	slots <- struct{}{}
+	defer func() { <-slots }()
 	out := make([]byte, l.size)
 	n := C.lk_sign(l.pkey, padding, C.int(hash), first(in), C.size_t(len(in)), first(out), C.size_t(len(out)))
 	runtime.KeepAlive(l)

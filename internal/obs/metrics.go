@@ -17,8 +17,8 @@ type Metrics struct {
 }
 
 // NewMetrics returns a registry with the runtime's and the process's own metrics and the server's
-// version.
-func NewMetrics(version string) *Metrics {
+// version and implementation of RSA.
+func NewMetrics(version, rsa string) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -28,7 +28,7 @@ func NewMetrics(version string) *Metrics {
 		}, []string{"service", "status"}),
 	}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "latchkey_info", Help: "Always 1; the label is the version.", ConstLabels: prometheus.Labels{"version": version},
+		Name: "latchkey_info", Help: "Always 1; the labels are the version and the implementation of RSA.", ConstLabels: prometheus.Labels{"version": version, "rsa": rsa},
 	})
 	info.Set(1)
 	m.registry.MustRegister(m.requests, info, collectors.NewGoCollector(),

@@ -47,7 +47,7 @@ func TestLogFormatAndLevel(t *testing.T) {
 }
 
 func TestMetrics(t *testing.T) {
-	m, other := obs.NewMetrics("v1"), obs.NewMetrics("v1") // two servers in one process
+	m, other := obs.NewMetrics("v1", "x"), obs.NewMetrics("v1", "x") // two servers in one process
 	m.ObserveRequest("vault", 403, 3*time.Millisecond)
 	page := func(m *obs.Metrics) string {
 		w := httptest.NewRecorder()
@@ -55,7 +55,7 @@ func TestMetrics(t *testing.T) {
 		return w.Body.String()
 	}
 	const want = `latchkey_http_request_seconds_count{service="vault",status="403"} 1`
-	for _, line := range []string{want, `latchkey_info{version="v1"} 1`, "go_goroutines"} {
+	for _, line := range []string{want, `latchkey_info{rsa="x",version="v1"} 1`, "go_goroutines"} {
 		if !strings.Contains(page(m), line) {
 			t.Errorf("metrics lack %s", line)
 		}
