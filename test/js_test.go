@@ -44,19 +44,25 @@ func TestJavaScriptSeesTheRevocation(t *testing.T) {
 // nodeModules installs what the scripts of test/js need into a temporary directory.
 func nodeModules(t *testing.T) string {
 	t.Helper()
+	return nodeModulesOf(t, "js")
+}
+
+// nodeModulesOf installs the packages of a directory of scripts into a temporary copy of it.
+func nodeModulesOf(t *testing.T, scripts string) string {
+	t.Helper()
 	for _, tool := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("%s is not installed", tool)
 		}
 	}
 	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS("js")); err != nil {
+	if err := os.CopyFS(dir, os.DirFS(scripts)); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("npm", "install", "--no-audit", "--no-fund", "--silent")
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Skipf("@azure/cosmos cannot be installed: %v\n%s", err, out)
+		t.Skipf("the packages of %s/package.json cannot be installed: %v\n%s", scripts, err, out)
 	}
 	return dir
 }

@@ -108,3 +108,12 @@ func TestVaultPython(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// TestVaultJavaScript runs @azure/keyvault-keys and @azure/keyvault-secrets.
+func TestVaultJavaScript(t *testing.T) {
+	dir := nodeModulesOf(t, "js/vault")
+	s := vaultScenario(t)
+	if got := s.mustExec("env", "VAULT_URL="+clientVaultURL, "node", filepath.Join(dir, "vault.mjs")); got != "ok" {
+		t.Errorf("got %q", got)
+	}
+}
