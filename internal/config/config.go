@@ -47,6 +47,7 @@ type Config struct {
 	MaxOpenAccounts  int           // how many accounts may have their store open
 	IdleClose        time.Duration // how long an unused account stays open; 0 for ever
 	CacheMiB         int           // memory of all open stores together
+	EnforceRU        bool          // refuse requests beyond the throughput of their container or database
 	ReencryptMiB     int           // what background re-encryption may read, and write, in a second
 	LogLevel         slog.Level
 	LogFormat        string // FormatText or FormatJSON
@@ -141,6 +142,7 @@ func (c *Config) Bind(f *pflag.FlagSet) {
 	f.DurationVar(&c.IdleClose, "idle-close", c.IdleClose, "close an account that was not used for so long; 0 never")
 	f.IntVar(&c.CacheMiB, "cache-mib", c.CacheMiB, "`MiB` of memory for the caches of all open accounts")
 	f.IntVar(&c.ReencryptMiB, "reencrypt-mib", c.ReencryptMiB, "`MiB` a second that background re-encryption may move")
+	f.BoolVar(&c.EnforceRU, "enforce-throughput", c.EnforceRU, "answer requests beyond a container's or database's throughput with 429")
 	f.TextVar(&c.LogLevel, "log-level", c.LogLevel, "least `level` to log: debug, info, warn or error")
 	f.StringVar(&c.LogFormat, "log-format", c.LogFormat, "`format` of log lines: text or json")
 }

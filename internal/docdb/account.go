@@ -28,7 +28,9 @@ type account struct {
 
 	mu         sync.Mutex
 	containers map[containerID]*container
-	secret     []byte // authenticates continuation tokens; nil until it is needed
+	secret     []byte             // authenticates continuation tokens; nil until it is needed
+	rates      map[string]float64 // throughput by resource id; nil when it has to be read
+	budgets    map[string]*budget
 }
 
 // acquire borrows the account's store for a request.
@@ -120,6 +122,7 @@ type session struct {
 	*account
 	ctx     context.Context
 	now     time.Time
+	enforce bool // throughput
 	release func()
 }
 
@@ -143,7 +146,7 @@ func (s *Service) guard(ctx context.Context, c principal.Caller, accountID, acti
 			return nil, err
 		}
 	}
-	return &session{account: a, ctx: ctx, now: s.cfg.Now(), release: release}, nil
+	return &session{account: a, ctx: ctx, now: s.cfg.Now(), enforce: s.cfg.Enforce, release: release}, nil
 }
 
 // names translates resource ids to the names that they stand for, as far as they do.

@@ -44,6 +44,7 @@ type Config struct {
 	Stores     Stores
 	Authorizer Authorizer
 	Audit      Auditor
+	Enforce    bool             // throughput: refuse what it does not allow
 	Now        func() time.Time // nil: time.Now
 	Log        *slog.Logger     // nil: nothing is logged
 }

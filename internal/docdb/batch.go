@@ -79,6 +79,10 @@ func (s *Service) Batch(ctx context.Context, c principal.Caller, q ItemRequest, 
 	parsed, ids, failed, err := r.parseBatch(state, ops)
 	outcomes := make([]outcome, len(ops))
 	home := state.at(effective(*state.rec.Spec.PartitionKey, named))
+	pay, errThroughput := r.admit(state, home)
+	if errThroughput != nil {
+		return nil, Receipt{}, errThroughput
+	}
 	lsn := home.log.Visible()
 	if err == nil {
 		home, lsn, err = r.transact(state, named, ids, func(t *transaction) error {
@@ -96,6 +100,7 @@ func (s *Service) Batch(ctx context.Context, c principal.Caller, q ItemRequest, 
 		return nil, Receipt{}, err
 	}
 	results, charge := r.batchResults(state, outcomes, failed, err)
+	pay(charge)
 	receipt, err := r.receipt(state, home, lsn, charge)
 	return results, receipt, err
 }
@@ -181,8 +186,13 @@ func (r *session) bulkOne(state *container, q ItemRequest, op BatchOperation) Ba
 	if err != nil {
 		return BatchResult{Err: err, Charge: 1}
 	}
-	if home := state.at(effective(*state.rec.Spec.PartitionKey, named)); q.RangeID != "" && q.RangeID != home.id() {
+	home := state.at(effective(*state.rec.Spec.PartitionKey, named))
+	if q.RangeID != "" && q.RangeID != home.id() {
 		return BatchResult{Err: rangeGone(), Charge: 1} // the client's map of ranges is old
+	}
+	pay, err := r.admit(state, home)
+	if err != nil {
+		return BatchResult{Err: err}
 	}
 	parsed, ids, _, err := r.parseBatch(state, []BatchOperation{op})
 	if err != nil {
@@ -193,7 +203,9 @@ func (r *session) bulkOne(state *container, q ItemRequest, op BatchOperation) Ba
 		out, err = t.run(parsed[0])
 		return err
 	}); err != nil {
-		return BatchResult{Err: err, Charge: 1}
+		pay(readBase)
+		return BatchResult{Err: err, Charge: readBase}
 	}
+	pay(out.charge())
 	return BatchResult{Item: out.item(state.id), Created: out.created, Charge: out.charge()}
 }

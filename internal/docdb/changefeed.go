@@ -49,6 +49,10 @@ func (s *Service) ChangeFeed(ctx context.Context, c principal.Caller, q ChangeFe
 	if err := q.checkVersions(state); err != nil {
 		return ChangeFeedPage{}, err
 	}
+	pay, err := r.admit(state, part.first())
+	if err != nil {
+		return ChangeFeedPage{}, err
+	}
 	reader := feedReader{q: &q, r: r, state: state, part: part, page: &page}
 	if err := reader.start(); err != nil {
 		return ChangeFeedPage{}, err
@@ -63,7 +67,8 @@ func (s *Service) ChangeFeed(ctx context.Context, c principal.Caller, q ChangeFe
 		}
 	}
 	page.ETag = reader.etag()
-	page.Receipt, err = r.receipt(state, part.first(), reader.visible[0], pageCharge(page.Items))
+	page.Receipt, err = r.receipt(state, part.first(), reader.visible[0], pageCharge(len(page.Items), reader.size, sizeOf(page.Items)))
+	pay(page.Charge)
 	return page, err
 }
 
@@ -276,9 +281,7 @@ func (s *Service) PartitionKeyRanges(ctx context.Context, c principal.Caller, pa
 		return nil, "", Receipt{}, err
 	}
 	defer end()
-	for _, p := range state.parts {
-		ranges = append(ranges, state.shown(p))
-	}
+	ranges = state.shownAll()
 	receipt, err = r.receipt(state, state.parts[0], ranges[0].LSN, 1)
 	generation := uint64(state.rec.Number)<<16 | uint64(len(state.rec.ranges())-1)
 	return ranges, `"` + strconv.FormatUint(generation, 10) + `"`, receipt, err

@@ -175,6 +175,7 @@ func (a *account) retire(ids []containerID, commit func() error) error {
 	for _, c := range held {
 		c.gone = true
 		delete(a.containers, c.id)
+		a.forgetBudgets(c.id.rid())
 	}
 	return nil
 }

@@ -152,6 +152,7 @@ func (a *account) commit(fill func(b *store.Batch) error) error {
 		b.Discard()
 		return err
 	}
+	defer a.forgetRates()
 	return a.db.Commit(b)
 }
 

@@ -181,6 +181,12 @@ func (s *definition) normalizeIndexing() error {
 	return nil
 }
 
+// indexed reports whether writes pay for an index.
+func (s *definition) indexed() bool {
+	v, _ := jsonx.Find(s.IndexingPolicy, "indexingMode")
+	return jsonx.Unquote(v) != "none"
+}
+
 func indexingMode(o jsonx.Object) (string, error) {
 	v, ok := o.Get("indexingMode")
 	if !ok || v.Kind() == 'n' {

@@ -195,6 +195,10 @@ func (s *Service) ReadFeed(ctx context.Context, c principal.Caller, q FeedReques
 	if err != nil {
 		return Page{}, err
 	}
+	pay, err := r.admit(state, part.first())
+	if err != nil {
+		return Page{}, err
+	}
 	digest := q.digest("feed", state, nil)
 	at, err := r.position(q.Continuation, digest)
 	if err != nil {
@@ -217,11 +221,14 @@ func (s *Service) ReadFeed(ctx context.Context, c principal.Caller, q FeedReques
 		}
 		page.Items = append(page.Items, i.json(state.id))
 		at.after, size = i.number, size+len(i.body)
+		page.Retrieved, page.RetrievedBytes = page.Retrieved+1, size
 	}
 	if err != nil {
 		return Page{}, err
 	}
-	return r.page(state, part.first(), page, lsn, more, at, digest)
+	page, err = r.page(state, part.first(), page, lsn, more, at, digest)
+	pay(page.Charge)
+	return page, err
 }
 
 // page completes a page with its continuation and receipt.
@@ -232,17 +239,8 @@ func (r *session) page(state *container, home *partition, page Page, lsn uint64,
 			return Page{}, err
 		}
 	}
-	page.Receipt, err = r.receipt(state, home, lsn, pageCharge(page.Items))
+	page.Receipt, err = r.receipt(state, home, lsn, pageCharge(page.Retrieved, page.RetrievedBytes, sizeOf(page.Items)))
 	return page, err
-}
-
-// pageCharge is the cost of a page in request units: a base, and one for each started KiB of 8 items.
-func pageCharge(items []jsontext.Value) float64 {
-	size := 0
-	for _, i := range items {
-		size += len(i)
-	}
-	return 2.3 + float64(len(items)/8) + float64(size/8192)
 }
 
 // digest identifies a request for its continuation tokens.
@@ -252,6 +250,13 @@ func (q *FeedRequest) digest(kind string, state *container, query []byte) []byte
 		k = string(q.PartitionKey.encode([]byte{1}))
 	}
 	return requestDigest([]byte(kind), state.id[:], []byte(k), []byte(strings.ToUpper(q.MinEPK)), []byte(strings.ToUpper(q.MaxEPK)), query)
+}
+
+func sizeOf(items []jsontext.Value) (n int) {
+	for _, i := range items {
+		n += len(i)
+	}
+	return n
 }
 
 // closeView closes a snapshot at the end of a request.

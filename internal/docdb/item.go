@@ -111,14 +111,20 @@ func (s *Service) write(ctx context.Context, c principal.Caller, q ItemRequest, 
 	if op.id, err = r.idOf(state, op.id); err != nil {
 		return Result{}, err
 	}
+	pay, err := r.admit(state, state.at(effective(*state.rec.Spec.PartitionKey, named)))
+	if err != nil {
+		return Result{}, err
+	}
 	var out outcome
 	home, lsn, err := r.transact(state, named, []string{op.id}, func(t *transaction) (err error) {
 		out, err = t.run(op)
 		return err
 	})
 	if err != nil {
+		pay(readBase)
 		return Result{}, err
 	}
+	pay(out.charge())
 	return r.result(state, home, out, lsn)
 }
 
@@ -142,16 +148,22 @@ func (s *Service) ReadItem(ctx context.Context, c principal.Caller, q ItemReques
 	if id, err = r.idOf(state, id); err != nil {
 		return Result{}, err
 	}
+	home := state.at(effective(*state.rec.Spec.PartitionKey, named))
+	pay, err := r.admit(state, home)
+	if err != nil {
+		return Result{}, err
+	}
 	found, err := r.item(state, partitionPrefix(*state.rec.Spec.PartitionKey, named), id)
 	if err != nil {
 		return Result{}, err
 	}
 	if found == nil || found.expired(r.now.Unix(), state.rec.Spec.DefaultTTL) {
+		pay(readBase)
 		return Result{}, notFound()
 	}
 	// Whoever saw this version has seen its commit end, or can wait for no more than that.
 	out := outcome{id: id, version: found}
-	home := state.at(effective(*state.rec.Spec.PartitionKey, named))
+	pay(out.charge())
 	result, err := r.result(state, home, out, home.log.Visible())
 	if n := q.Conditions.IfNoneMatch; n != "" && (n == "*" || sameETag(n, result.ETag)) {
 		result.NotModified, result.JSON = true, nil

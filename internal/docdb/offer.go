@@ -12,7 +12,7 @@ import (
 )
 
 // Throughput is provisioned throughput: manual request units per second, or the maximum of
-// autoscale. The zero value is none. It is kept and shown; requests are not throttled by it.
+// autoscale. The zero value is none. It is enforced where [Config.Enforce] says so.
 type Throughput struct {
 	Manual    int
 	Autoscale int
@@ -174,8 +174,10 @@ func (r *session) replaceOffer(rec offerRecord, t Throughput, ifMatch string) (O
 		return Offer{}, precondition()
 	}
 	rec.Throughput, rec.ETag, rec.TS = t, newETag(), r.now.Unix()
-	err := r.commit(func(b *store.Batch) error { return putRecord(b, offerKey(rec.Number), rec) })
-	return rec.view(), err
+	if err := r.commit(func(b *store.Batch) error { return putRecord(b, offerKey(rec.Number), rec) }); err != nil {
+		return Offer{}, err
+	}
+	return rec.view(), r.widen(rec.ResourceRID, t)
 }
 
 // ThroughputOf returns the offer of a database, or of a container when its name is given. It is for

@@ -1,8 +1,6 @@
 package docdb
 
 import (
-	"math"
-
 	"github.com/latchkey-db/latchkey/internal/fault"
 )
 
@@ -65,6 +63,7 @@ type outcome struct {
 	version *item // nil after a deletion
 	created bool
 	wrote   bool
+	indexed bool
 	size    int // of what was removed
 }
 
@@ -76,18 +75,16 @@ func (o outcome) item(id containerID) Item {
 	return Item{ID: o.id, JSON: o.version.json(id), ETag: o.version.etag(id), RID: id.child(o.version.number, 0)}
 }
 
-// charge is the cost of the operation in request units, by the published rules of thumb: 1 for
-// reading and 5 for writing each started KiB, with a little for indexing.
+// charge is the cost of the operation in request units.
 func (o outcome) charge() float64 {
 	size := o.size
 	if o.version != nil {
 		size = len(o.version.body)
 	}
-	kib := math.Max(1, math.Ceil(float64(size)/1024))
 	if o.wrote {
-		return math.Round((5.29*kib+1)*100) / 100
+		return writeCharge(size, o.indexed)
 	}
-	return kib
+	return readCharge(size)
 }
 
 // run carries out one operation within the transaction.
@@ -99,11 +96,12 @@ func (t *transaction) run(op operation) (outcome, error) {
 	if err := t.precondition(op, p); err != nil {
 		return outcome{}, err
 	}
+	indexed := t.container.rec.Spec.indexed()
 	switch op.kind {
 	case OpRead:
 		return outcome{id: p.id, version: p.cur}, nil
 	case OpDelete:
-		out := outcome{id: p.id, wrote: true, size: len(p.cur.body)}
+		out := outcome{id: p.id, wrote: true, indexed: indexed, size: len(p.cur.body)}
 		t.remove(p)
 		return out, nil
 	case OpPatch:
@@ -118,7 +116,7 @@ func (t *transaction) run(op operation) (outcome, error) {
 		return outcome{}, badRequest("The id of the document does not match the id of the request.")
 	}
 	created := p.cur == nil
-	return outcome{id: p.id, version: t.put(p, op.document), created: created, wrote: true}, nil
+	return outcome{id: p.id, version: t.put(p, op.document), created: created, wrote: true, indexed: indexed}, nil
 }
 
 // precondition decides whether the operation may go on, given the item as it stands.

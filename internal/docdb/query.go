@@ -158,6 +158,10 @@ func (s *Service) Query(ctx context.Context, c principal.Caller, q FeedRequest, 
 	if err != nil {
 		return Page{}, err
 	}
+	pay, err := r.admit(state, part.first())
+	if err != nil {
+		return Page{}, err
+	}
 	digest := q.digest("query", state, query.digest())
 	at, err := r.position(q.Continuation, digest)
 	if err != nil {
@@ -178,7 +182,9 @@ func (s *Service) Query(ctx context.Context, c principal.Caller, q FeedRequest, 
 		return Page{}, err
 	}
 	page.Retrieved, page.RetrievedBytes = src.read, src.bytes
-	return r.page(state, part.first(), page, lsn, more, next, digest)
+	page, err = r.page(state, part.first(), page, lsn, more, next, digest)
+	pay(page.Charge)
+	return page, err
 }
 
 // collect fills the page from the position on. more tells that there are results behind it, and next

@@ -220,21 +220,21 @@ func hashNumber(s string) *big.Int {
 
 // middleV1 halves a range of hashes of version 1, whose keys begin with a 32 bit number.
 func middleV1(low, high string) string {
-	var from, to uint64 = 0, 1 << 32
-	for n := uint64(0); n < 32; n++ { // the largest number whose form is not above the bound, bit by bit
-		if bit := uint64(1) << (31 - n); v1Bound(from+bit) <= low {
-			from += bit
+	from := v1Number(low)
+	return v1Bound(from + (v1Number(high)-from)/2)
+}
+
+// v1Number is the largest number whose form is not above a bound, found bit by bit.
+func v1Number(s string) (n uint64) {
+	if s == highestEPK {
+		return 1 << 32
+	}
+	for bit := uint64(1) << 31; bit > 0; bit >>= 1 {
+		if v1Bound(n+bit) <= s {
+			n += bit
 		}
 	}
-	if high != highestEPK {
-		to = 0
-		for n := uint64(0); n < 32; n++ {
-			if bit := uint64(1) << (31 - n); v1Bound(to+bit) <= high {
-				to += bit
-			}
-		}
-	}
-	return v1Bound(from + (to-from)/2)
+	return n
 }
 
 func v1Bound(n uint64) string {
@@ -307,17 +307,26 @@ func (s *Service) reshape(ctx context.Context, c principal.Caller, path Containe
 	if err != nil {
 		return nil, err
 	}
-	if err := r.commit(func(b *store.Batch) error { return putRecord(b, key(keyContainer, state.id[:]), rec) }); err != nil {
+	if err := r.reshaped(state, rec); err != nil {
 		return nil, err
 	}
-	return state.reopen(r.db, rec)
+	return state.shownAll(), nil
+}
+
+// shownAll are the ranges as clients see them.
+func (c *container) shownAll() []PartitionKeyRange {
+	out := make([]PartitionKeyRange, len(c.parts))
+	for i, p := range c.parts {
+		out[i] = c.shown(p)
+	}
+	return out
 }
 
 // reopen takes a new record over. The logs of ranges that go on are kept. The caller holds life.
-func (c *container) reopen(db *store.Store, rec containerRecord) ([]PartitionKeyRange, error) {
+func (c *container) reopen(db *store.Store, rec containerRecord) error {
 	parts, err := openPartitions(db, rec)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for i, p := range parts {
 		if old, err := c.partition(p.id()); err == nil {
@@ -325,16 +334,60 @@ func (c *container) reopen(db *store.Store, rec containerRecord) ([]PartitionKey
 		}
 	}
 	c.rec, c.parts = rec, parts
-	out := make([]PartitionKeyRange, len(parts))
-	for i, p := range parts {
-		out[i] = c.shown(p)
-	}
-	return out, nil
+	return nil
 }
 
 // rangeThroughput is what one range can have, in request units a second: a container that is made with
 // more has several from the beginning (the service's published figure).
 const rangeThroughput = 10_000
+
+// widen splits ranges of a container until there are enough for its throughput. A database, which shares
+// its throughput, is left alone; so are ranges when throughput goes down, as in the service. The caller
+// holds the schema lock.
+func (r *session) widen(rid string, t Throughput) error {
+	raw, ok := decodeRID(rid)
+	if !ok || len(raw) != len(containerID{}) {
+		return nil
+	}
+	state, err := r.load(containerID(raw))
+	if err != nil {
+		return err
+	}
+	state.life.Lock()
+	defer state.life.Unlock()
+	for len(state.parts) < (max(t.Manual, t.Autoscale)+rangeThroughput-1)/rangeThroughput {
+		rec, err := state.rec.split(state.widest(), "", r.now.Unix())
+		if err != nil {
+			return err
+		}
+		if err := r.reshaped(state, rec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reshaped stores other ranges and takes them over. The caller holds the schema lock and life.
+func (r *session) reshaped(state *container, rec containerRecord) error {
+	if err := r.commit(func(b *store.Batch) error { return putRecord(b, key(keyContainer, state.id[:]), rec) }); err != nil {
+		return err
+	}
+	return state.reopen(r.db, rec)
+}
+
+// widest is the partition with the most hashes.
+func (c *container) widest() *partition {
+	return slices.MaxFunc(c.parts, func(a, b *partition) int {
+		return a.width(*c.rec.Spec.PartitionKey).Cmp(b.width(*c.rec.Spec.PartitionKey))
+	})
+}
+
+func (r rangeRecord) width(d PartitionKeyDefinition) *big.Int {
+	if d.Kind != KindMultiHash && d.Version < 2 {
+		return new(big.Int).SetUint64(v1Number(r.Max) - v1Number(r.Min))
+	}
+	return new(big.Int).Sub(hashNumber(r.Max), hashNumber(r.Min))
+}
 
 // divided are the ranges of a new container with that throughput; nil when one is enough.
 func divided(t Throughput, d PartitionKeyDefinition) []rangeRecord {

@@ -25,6 +25,7 @@ type batchAnswer struct {
 	Status    int             `json:"statusCode"`
 	Substatus int             `json:"subStatusCode,omitempty"`
 	Charge    float64         `json:"requestCharge"`
+	Retry     int64           `json:"retryAfterMilliseconds,omitempty"`
 	ETag      string          `json:"eTag,omitempty"`
 	Body      json.RawMessage `json:"resourceBody,omitempty"`
 	Message   string          `json:"message,omitempty"`
@@ -120,7 +121,7 @@ func (x *exchange) batchFailure(r docdb.BatchResult) batchAnswer {
 	}
 	f := x.failure(r.Err)
 	substatus, _ := strconv.Atoi(f.substatus) // "" is none
-	return batchAnswer{Status: f.status, Substatus: substatus, Charge: r.Charge, Message: f.message}
+	return batchAnswer{Status: f.status, Substatus: substatus, Charge: r.Charge, Retry: f.retryAfter, Message: f.message}
 }
 
 func batchStatus(k docdb.OperationKind, created bool) int {

@@ -3,7 +3,10 @@ package cosmos
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/latchkey-db/latchkey/internal/api/wire"
 	"github.com/latchkey-db/latchkey/internal/docdb"
@@ -33,6 +36,7 @@ type failure struct {
 	status          int
 	code, substatus string
 	message         string
+	retryAfter      int64 // milliseconds; 0 for none
 }
 
 // failure gives an error its wire form; nothing else does. What the back end of the service would
@@ -47,6 +51,10 @@ func (x *exchange) failure(err error) failure {
 		out.status = http.StatusBadRequest
 	case isNumber(f.Reason):
 		out.substatus = f.Reason
+	}
+	var wait docdb.RetryAfter
+	if errors.As(err, &wait) {
+		out.code, out.retryAfter = strconv.Itoa(out.status), time.Duration(wait).Milliseconds()
 	}
 	out.message = f.Message + "\r\nActivityId: " + x.activity
 	switch {
@@ -64,6 +72,9 @@ func (x *exchange) fail(err error) {
 	f := x.failure(err)
 	if f.substatus != "" {
 		x.w.Header().Set(headerSubstatus, f.substatus)
+	}
+	if f.retryAfter > 0 {
+		x.w.Header().Set("x-ms-retry-after-ms", strconv.FormatInt(f.retryAfter, 10))
 	}
 	x.answer(f.status, mustJSON(struct {
 		Code    string `json:"code"`
