@@ -25,9 +25,11 @@
 // in a vault of ours, of role assignments, of a principal. Each is a hint and nothing more; the
 // envelope asks the vault over HTTPS like anybody else.
 //
+// Webhooks are told of events of objects: what happened is queued in the same commit, and sent after it.
+//
 // # The sweep
 //
-// One job keeps the vaults in order: it wakes when the first key is due for its rotation, when a vault
+// One job keeps the vaults in order (rotation, expiry, retention): it wakes when the first key is due for its rotation, when a vault
 // changes, and every ten minutes. A sweep that fails is logged and waits for the next interval. Another
 // removes documents whose life is over, every half a minute, from the accounts that are in use.
 package app
@@ -59,6 +61,7 @@ import (
 	"github.com/latchkey-db/latchkey/internal/store"
 	"github.com/latchkey-db/latchkey/internal/supervise"
 	"github.com/latchkey-db/latchkey/internal/vault"
+	"github.com/latchkey-db/latchkey/internal/webhook"
 )
 
 // Server is a running server.
@@ -81,7 +84,8 @@ type Server struct {
 	jobs      *supervise.Group
 	admin     Credentials
 	sweeper   *sweeper
-	emulator  string // the label of the emulator's account; "" without one
+	webhooks  *webhook.Hub // nil without receivers
+	emulator  string       // the label of the emulator's account; "" without one
 
 	// mu guards what the envelope, which starts first, needs of parts that start later: the address
 	// of the front ("" until it listens), and the documents (nil until they are there).
@@ -245,6 +249,11 @@ func (s *Server) startJobs(context.Context) error {
 		return errors.Join(s.jobs.Stop(ctx), s.resources.Operations.Stop(ctx))
 	})
 	s.keeper.Hint(func(envelope.Protection) bool { return true })
+	for _, send := range s.webhookSenders() {
+		if err := s.jobs.Go("webhook", send); err != nil {
+			return err
+		}
+	}
 	return errors.Join(s.jobs.Go("sweep", s.sweeper.run), s.jobs.Go("expiry", s.expire))
 }
 

@@ -16,6 +16,7 @@ const (
 type swept interface {
 	Sweep(ctx context.Context, now time.Time) error
 	NextRotation() (at time.Time, ok bool)
+	NextNotice() (at time.Time, ok bool)
 }
 
 // sweeper sweeps the vaults when a key is due for its rotation, and every so often besides.
@@ -68,11 +69,13 @@ func (s *sweeper) once(ctx context.Context) time.Time {
 	return s.plan(time.Now())
 }
 
-// plan is when to sweep, seen from now: at the first rotation that is due, within the bounds.
+// plan is when to sweep, seen from now: at the first rotation or notice that is due, within the bounds.
 func (s *sweeper) plan(now time.Time) time.Time {
 	wait := sweepInterval
-	if at, ok := s.vaults.NextRotation(); ok {
-		wait = min(max(at.Sub(now), sweepPause), sweepInterval)
+	for _, next := range []func() (time.Time, bool){s.vaults.NextRotation, s.vaults.NextNotice} {
+		if at, ok := next(); ok {
+			wait = min(max(at.Sub(now), sweepPause), wait)
+		}
 	}
 	return now.Add(wait)
 }

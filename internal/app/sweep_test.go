@@ -39,6 +39,8 @@ func (f *fakeVaults) NextRotation() (time.Time, bool) {
 	return f.start.Add(f.due), f.due != 0
 }
 
+func (f *fakeVaults) NextNotice() (time.Time, bool) { return time.Time{}, false }
+
 // set makes a rotation due at d after the start.
 func (f *fakeVaults) set(d time.Duration) {
 	f.mu.Lock()

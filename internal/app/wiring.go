@@ -118,7 +118,11 @@ func (s *Server) openDomains(context.Context) (err error) {
 		Contents: []resource.Contents{accountContents{s}, vaultContents{s}}, OnDelete: s.rbac.Forget, HasGrant: s.rbac.HasGrant, Log: s.log}); err != nil {
 		return fmt.Errorf("open resource groups: %w", err)
 	}
-	if s.vaults, err = vault.Open(vault.Config{DB: s.control, Authorizer: s.rbac, Audit: s.audit, Trusted: s.trusted,
+	onEvent, err := s.openWebhooks()
+	if err != nil {
+		return fmt.Errorf("open webhooks: %w", err)
+	}
+	if s.vaults, err = vault.Open(vault.Config{OnEvent: onEvent, Told: s.told, DB: s.control, Authorizer: s.rbac, Audit: s.audit, Trusted: s.trusted,
 		RequireGroup: s.resources.RequireGroup, OnChange: s.vaultChanged, OnDelete: s.rbac.Forget, Why: s.whyVault, Log: s.log}); err != nil {
 		return fmt.Errorf("open vaults: %w", err)
 	}

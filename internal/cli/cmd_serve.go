@@ -13,6 +13,7 @@ import (
 
 	"github.com/latchkey-db/latchkey/internal/config"
 	"github.com/latchkey-db/latchkey/internal/front"
+	"github.com/latchkey-db/latchkey/internal/secret"
 )
 
 // stopTimeout is how long requests in flight may take after the first signal.
@@ -28,7 +29,12 @@ func newServe(sh *shell) *cobra.Command {
 Every flag has a name in the environment too: --key-grace is LATCHKEY_KEY_GRACE.
 The first interrupt or termination signal lets requests finish, the second ends at once.`,
 		Args: noArguments,
-		RunE: func(c *cobra.Command, _ []string) error { return sh.serve(c.Context()) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if key := sh.getenv(config.Prefix + "WEBHOOK_SECRET"); key != "" {
+				sh.cfg.WebhookKey = secret.From([]byte(key))
+			}
+			return sh.serve(c.Context())
+		},
 	}
 	sh.cfg.Bind(c.Flags())
 	return c

@@ -23,6 +23,7 @@ import (
 
 	"github.com/latchkey-db/latchkey/internal/rootkey"
 	"github.com/latchkey-db/latchkey/internal/secret"
+	"github.com/latchkey-db/latchkey/internal/webhook"
 )
 
 // Prefix starts the name of every setting in the environment.
@@ -49,6 +50,10 @@ type Config struct {
 	CacheMiB         int           // memory of all open stores together
 	EnforceRU        bool          // refuse requests beyond the throughput of their container or database
 	ReencryptMiB     int           // what background re-encryption may read, and write, in a second
+	Webhooks         []string      // receivers of events: URL[,vault=NAME]
+	WebhookInsecure  bool          // let events go to other machines without TLS
+	WebhookSecret    string        // file with the secret that signs events
+	WebhookKey       *secret.Bytes // the secret itself, when there is no file; never a flag
 	LogLevel         slog.Level
 	LogFormat        string // FormatText or FormatJSON
 
@@ -143,6 +148,9 @@ func (c *Config) Bind(f *pflag.FlagSet) {
 	f.IntVar(&c.CacheMiB, "cache-mib", c.CacheMiB, "`MiB` of memory for the caches of all open accounts")
 	f.IntVar(&c.ReencryptMiB, "reencrypt-mib", c.ReencryptMiB, "`MiB` a second that background re-encryption may move")
 	f.BoolVar(&c.EnforceRU, "enforce-throughput", c.EnforceRU, "answer requests beyond a container's or database's throughput with 429")
+	f.StringArrayVar(&c.Webhooks, "webhook", c.Webhooks, "tell `URL[,vault=NAME]` of new versions, expiry and state of keys and secrets; may be repeated")
+	f.BoolVar(&c.WebhookInsecure, "webhook-insecure", c.WebhookInsecure, "allow webhooks on other machines without TLS")
+	f.StringVar(&c.WebhookSecret, "webhook-secret-file", c.WebhookSecret, "`file` with the secret that signs webhooks; without it LATCHKEY_WEBHOOK_SECRET")
 	f.TextVar(&c.LogLevel, "log-level", c.LogLevel, "least `level` to log: debug, info, warn or error")
 	f.StringVar(&c.LogFormat, "log-format", c.LogFormat, "`format` of log lines: text or json")
 }
@@ -202,6 +210,11 @@ func (c *Config) Validate() error {
 	add(c.ReencryptMiB > 0, "reencrypt-mib: %d is not positive", c.ReencryptMiB)
 	_, err := rootkey.ParseProtection(c.RootKey)
 	add(err == nil, "root-key: %v", err)
+	for _, w := range c.Webhooks {
+		_, err := webhook.ParseTarget(w, c.WebhookInsecure)
+		add(err == nil, "webhook: %v", err)
+	}
+	add(len(c.Webhooks) == 0 || c.WebhookSecret != "" || c.WebhookKey != nil, "webhook: there is no secret to sign with: give webhook-secret-file, or LATCHKEY_WEBHOOK_SECRET")
 	add(c.LogFormat == FormatText || c.LogFormat == FormatJSON, "log-format: %q is neither text nor json", c.LogFormat)
 	return invalid(append(p, c.addressProblems()...))
 }

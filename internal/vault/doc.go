@@ -49,6 +49,13 @@
 // again when the change is made. A rotation that fails is tried by the next sweep; the old version goes
 // on working meanwhile.
 //
+// # Events
+//
+// Config.OnEvent is told of new versions, of versions that are switched off and on, of deletion and
+// recovery, in the commit that makes it so: whatever changes an object goes through a shelf's putIn, which
+// compares. [Service.Sweep] tells of current versions that are near their end or over it, each once; the note
+// that it was told is in the same commit. What belongs to a certificate is told of by the certificate.
+//
 // # Invariants
 //
 // A change is durable before anybody sees it, and OnChange fires after that, outside all locks.

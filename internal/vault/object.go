@@ -158,6 +158,8 @@ type record[R any] interface {
 	managed() bool
 	// marked returns a copy that is deleted, or lives when d is nil.
 	marked(d *Deletion) R
+	states() []state // of the versions, the current one last
+	notifyBefore() Duration
 }
 
 // shelf holds the objects of one kind of all vaults: durable in a table, and in memory by the lower-case
@@ -279,6 +281,8 @@ func (h *shelf[R]) overdue(vault string, now time.Time) (names []string) {
 
 // putIn and eraseIn add a change of one object to c.
 func (h *shelf[R]) putIn(c *changes, vault string, rec R) {
+	old, existed := h.find(vault, rec.name())
+	compared(c, h.kind, vault, old, existed, rec)
 	vault = strings.ToLower(vault)
 	c.do(h.table.PutIn(c.batch, vault+"/"+strings.ToLower(rec.name()), rec), func() { h.publish(vault, rec) })
 }
@@ -308,6 +312,7 @@ func (h *shelf[R]) emptyIn(c *changes, vault string) {
 type changes struct {
 	batch   *store.Batch
 	publish []func()
+	events  []happened
 	err     error
 }
 
@@ -322,6 +327,7 @@ func (c *changes) do(err error, publish func()) {
 func (s *Service) commit(edit func(c *changes)) error {
 	c := &changes{batch: s.cfg.DB.NewBatch()}
 	edit(c)
+	s.tell(c)
 	if c.err != nil {
 		c.batch.Discard()
 		return c.err
@@ -331,6 +337,9 @@ func (s *Service) commit(edit func(c *changes)) error {
 	}
 	for _, publish := range c.publish {
 		publish()
+	}
+	if len(c.events) > 0 {
+		s.cfg.Told()
 	}
 	return nil
 }

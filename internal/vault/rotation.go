@@ -87,7 +87,7 @@ func (d *Duration) UnmarshalText(text []byte) (err error) {
 // Action is what a rotation policy does at a point in the life of a version.
 type Action string
 
-// The actions. Notify is kept and shown; nothing is sent here.
+// The actions. Notify says when subscribers are told that a version is near its end.
 const (
 	Rotate Action = "Rotate"
 	Notify Action = "Notify"

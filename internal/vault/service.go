@@ -43,6 +43,12 @@ type Config struct {
 	// OnChange is called after a change is durable and outside locks. key is "" when the whole vault
 	// is concerned. It must not block.
 	OnChange func(vault, key string)
+	// OnEvent adds what is to become of an event to the commit that makes it true: both become durable or
+	// neither. It is called with locks held and must not call the service. nil: nobody is told.
+	OnEvent func(b *store.Batch, e Event) error
+	// Told is called when events that OnEvent was given are durable. It is called with locks held and must
+	// not block.
+	Told func()
 	// OnDelete is called with the resource id of a vault that was deleted: its role assignments go.
 	OnDelete func(scope string) error
 	// Why answers a question about a vault whose asker is authorised; see [Service.Explain].
@@ -65,6 +71,10 @@ type Service struct {
 
 	unproven flood // of refused tokens
 
+	noticeTable *store.Table[notice]
+	noticed     sync.Mutex // guards notices
+	notices     map[string]notice
+
 	changing sync.Mutex
 	mu       sync.RWMutex
 	byName   map[string]*Vault // by lower-case name
@@ -73,9 +83,13 @@ type Service struct {
 // Open loads all vaults and what they hold.
 func Open(cfg Config) (*Service, error) {
 	cfg = withDefaults(cfg)
-	s := &Service{cfg: cfg, vaults: store.NewTable[Vault](cfg.DB, "vault/vaults"), byName: map[string]*Vault{}}
+	s := &Service{cfg: cfg, vaults: store.NewTable[Vault](cfg.DB, "vault/vaults"), byName: map[string]*Vault{},
+		noticeTable: store.NewTable[notice](cfg.DB, "vault/notices")}
 	vaults, err := s.vaults.All()
 	if err != nil {
+		return nil, err
+	}
+	if s.notices, err = s.noticeTable.All(); err != nil {
 		return nil, err
 	}
 	for name, v := range vaults {
@@ -106,6 +120,9 @@ func withDefaults(cfg Config) Config {
 	}
 	if cfg.OnDelete == nil {
 		cfg.OnDelete = func(string) error { return nil }
+	}
+	if cfg.Told == nil {
+		cfg.Told = func() {}
 	}
 	if cfg.Why == nil {
 		cfg.Why = func(context.Context, principal.Caller, uri.ResourceID, access.Question) (any, error) {
@@ -162,10 +179,10 @@ func (s *Service) eraseVault(name string) error {
 	})
 }
 
-// Sweep does what is due at now: it erases deleted vaults and keys whose retention is over, and rotates
-// keys by their policies. The server calls it from time to time, and when [Service.NextRotation] says so.
+// Sweep does what is due at now: it erases deleted vaults and keys whose retention is over, rotates keys
+// by their policies, and tells of versions that come to their end. The server calls it from time to time, and when [Service.NextRotation] says so.
 func (s *Service) Sweep(ctx context.Context, now time.Time) error {
-	return errors.Join(s.eraseOverdue(ctx, now), s.rotateDue(ctx, now))
+	return errors.Join(s.eraseOverdue(ctx, now), s.rotateDue(ctx, now), s.notify(ctx, now))
 }
 
 func (s *Service) eraseOverdue(ctx context.Context, now time.Time) error {
