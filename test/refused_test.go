@@ -209,32 +209,44 @@ func javaScript(t *testing.T, _ *scenario) []string {
 // java builds the client of test/java and gives it a trust store with the server's authority.
 func java(t *testing.T, s *scenario) []string {
 	t.Helper()
-	for _, tool := range []string{"java", "mvn", "keytool"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("%s is not installed", tool)
-		}
-	}
-	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS("java")); err != nil {
-		t.Fatal(err)
-	}
-	build := exec.Command("mvn", "-q", "-B", "compile", "dependency:build-classpath")
-	build.Dir = dir
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Skipf("azure-cosmos for Java cannot be built: %v\n%s", err, out)
-	}
-	classpath, err := os.ReadFile(filepath.Join(dir, "target", "classpath"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	program := javaProgram(t, s.server, "java")
 	_, port, err := net.SplitHostPort(s.run.Addresses.Front)
 	if err != nil {
 		t.Fatal(err)
 	}
 	// This client resolves the names itself, also with a proxy: it gets the server's own.
 	const host = "mycosmosdbaccount.documents.localhost"
-	hosts := filepath.Join(dir, "hosts")
+	hosts := filepath.Join(t.TempDir(), "hosts")
 	if err := os.WriteFile(hosts, []byte("127.0.0.1 "+host+"\n127.0.0.1 mycosmosdbaccount-eastus.documents.localhost\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	command := append([]string{"env", "ENDPOINT=https://" + host + ":" + port + "/", "java", "-Djdk.net.hosts.file=" + hosts}, program...)
+	return append(command, "Read")
+}
+
+// javaProgram builds the programs of a directory, and returns the options of java that they need: the
+// class path, and a trust store with the server's authority.
+func javaProgram(t *testing.T, s *server, project string) []string {
+	t.Helper()
+	for _, tool := range []string{"java", "mvn", "keytool"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("%s is not installed", tool)
+		}
+	}
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(project)); err != nil {
+		t.Fatal(err)
+	}
+	build := exec.Command("mvn", "-q", "-B", "compile", "dependency:build-classpath")
+	build.Dir = dir
+	if out, err := build.CombinedOutput(); err != nil {
+		if strings.Contains(string(out), "COMPILATION ERROR") {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		t.Skipf("the packages of %s/pom.xml cannot be had: %v\n%s", project, err, out)
+	}
+	classpath, err := os.ReadFile(filepath.Join(dir, "target", "classpath"))
+	if err != nil {
 		t.Fatal(err)
 	}
 	store := filepath.Join(dir, "trust.p12")
@@ -243,6 +255,6 @@ func java(t *testing.T, s *scenario) []string {
 	if out, err := trust.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	return []string{"env", "ENDPOINT=https://" + host + ":" + port + "/", "java", "-Djdk.net.hosts.file=" + hosts, "-Djavax.net.ssl.trustStore=" + store, "-Djavax.net.ssl.trustStorePassword=changeit", "-XX:TieredStopAtLevel=1",
-		"-cp", filepath.Join(dir, "target", "classes") + ":" + strings.TrimSpace(string(classpath)), "Read"}
+	return []string{"-Djavax.net.ssl.trustStore=" + store, "-Djavax.net.ssl.trustStorePassword=changeit", "-XX:TieredStopAtLevel=1",
+		"-cp", filepath.Join(dir, "target", "classes") + ":" + strings.TrimSpace(string(classpath))}
 }

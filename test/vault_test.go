@@ -1,6 +1,7 @@
 package test
 
 import (
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -114,6 +115,20 @@ func TestVaultJavaScript(t *testing.T) {
 	dir := nodeModulesOf(t, "js/vault")
 	s := vaultScenario(t)
 	if got := s.mustExec("env", "VAULT_URL="+clientVaultURL, "node", filepath.Join(dir, "vault.mjs")); got != "ok" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestVaultJava runs azure-security-keyvault-keys and azure-security-keyvault-secrets.
+func TestVaultJava(t *testing.T) {
+	s := vaultScenario(t)
+	program := javaProgram(t, s.server, "java/vault")
+	host, port, err := net.SplitHostPort(s.run.Addresses.Proxy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := append([]string{"env", "VAULT_URL=" + clientVaultURL, "java", "-Dhttps.proxyHost=" + host, "-Dhttps.proxyPort=" + port}, program...)
+	if got := s.mustExec(append(command, "Vault")...); got != "ok" {
 		t.Errorf("got %q", got)
 	}
 }
