@@ -30,6 +30,8 @@ vault, measure the time until the data plane refuses, see that everything is ref
 account says why, enable the key, measure the time until the account is back, and compare the digest.
 The report is printed, and recorded in the audit log. Whatever happens, the key is enabled again.
 
+To rehearse a vault that is silent, which is another thing than a key that is revoked, see latchkey fault.
+
 With --clone none of this touches the account: a copy of it is made under a fresh key in the same
 vault, and both are removed afterwards.`,
 		Args: noArguments,

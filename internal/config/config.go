@@ -50,6 +50,8 @@ type Config struct {
 	CacheMiB         int           // memory of all open stores together
 	EnforceRU        bool          // refuse requests beyond the throughput of their container or database
 	ReencryptMiB     int           // what background re-encryption may read, and write, in a second
+	VaultLimits      bool          // enforce the service's limits of operations on vaults
+	AllowFaults      bool          // let operators disturb vaults, to rehearse
 	Webhooks         []string      // receivers of events: URL[,vault=NAME]
 	WebhookInsecure  bool          // let events go to other machines without TLS
 	WebhookSecret    string        // file with the secret that signs events
@@ -148,6 +150,8 @@ func (c *Config) Bind(f *pflag.FlagSet) {
 	f.IntVar(&c.CacheMiB, "cache-mib", c.CacheMiB, "`MiB` of memory for the caches of all open accounts")
 	f.IntVar(&c.ReencryptMiB, "reencrypt-mib", c.ReencryptMiB, "`MiB` a second that background re-encryption may move")
 	f.BoolVar(&c.EnforceRU, "enforce-throughput", c.EnforceRU, "answer requests beyond a container's or database's throughput with 429")
+	f.BoolVar(&c.VaultLimits, "vault-limits", c.VaultLimits, "answer requests beyond Key Vault's limits with 429")
+	f.BoolVar(&c.AllowFaults, "allow-faults", c.AllowFaults, "let latchkey fault disturb vaults, to rehearse outages")
 	f.StringArrayVar(&c.Webhooks, "webhook", c.Webhooks, "tell `URL[,vault=NAME]` of new versions, expiry and state of keys and secrets; may be repeated")
 	f.BoolVar(&c.WebhookInsecure, "webhook-insecure", c.WebhookInsecure, "allow webhooks on other machines without TLS")
 	f.StringVar(&c.WebhookSecret, "webhook-secret-file", c.WebhookSecret, "`file` with the secret that signs webhooks; without it LATCHKEY_WEBHOOK_SECRET")

@@ -56,6 +56,13 @@
 // compares. [Service.Sweep] tells of current versions that are near their end or over it, each once; the note
 // that it was told is in the same commit. What belongs to a certificate is told of by the certificate.
 //
+// # Limits and rehearsals
+//
+// Both are off unless Config says otherwise. With Config.Limits a request is counted before the gates, by
+// vault and subscription, in periods of ten seconds; what is refused does not count and leaves no record.
+// With Config.AllowFaults an operator can have a vault throttle, be late or be out ([Disturbance]): the
+// faces ask [Service.Disturb] before anything else. It is kept in memory only and ends by itself.
+//
 // # Invariants
 //
 // A change is durable before anybody sees it, and OnChange fires after that, outside all locks.

@@ -35,6 +35,9 @@ func (s *Service) guard(ctx context.Context, c principal.Caller, vault, name str
 		return nil, err
 	}
 	r := &request{s: s, ctx: ctx, caller: c, need: need, vault: v, name: name, started: s.cfg.Now()}
+	if err := r.limit(); err != nil {
+		return nil, err
+	}
 	trail := s.decide(r, form)
 	r.by = trail[len(trail)-1]
 	if !r.by.Allowed {

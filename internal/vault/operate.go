@@ -15,16 +15,20 @@ import (
 type Operation struct {
 	Verb string `json:"-"`
 	access.Question
+	Disturbance
 }
 
 // verbs are the operations on a vault that is there.
 var verbs = map[string]func(s *Service, ctx context.Context, c principal.Caller, v Vault, o Operation) (any, error){
-	"why": (*Service).why,
+	"why": (*Service).why, "fault": (*Service).disturb,
 }
 
 // note is what the record tells of an operation.
 func (o Operation) note() string {
-	if o.Verb == "why" {
+	switch o.Verb {
+	case "fault":
+		return o.Disturbance.note()
+	case "why":
 		return fmt.Sprintf("principal %.128s, action %.128s, resource %.512s", o.Principal, o.Action, o.Resource)
 	}
 	return ""

@@ -49,6 +49,10 @@ type Config struct {
 	// Told is called when events that OnEvent was given are durable. It is called with locks held and must
 	// not block.
 	Told func()
+	// Limits has the service's limits of operations in a period enforced.
+	Limits bool
+	// AllowFaults lets operators disturb vaults; see [Disturbance].
+	AllowFaults bool
 	// OnDelete is called with the resource id of a vault that was deleted: its role assignments go.
 	OnDelete func(scope string) error
 	// Why answers a question about a vault whose asker is authorised; see [Service.Explain].
@@ -69,7 +73,9 @@ type Service struct {
 	keys    *shelf[keyRecord]
 	secrets *shelf[secretRecord]
 
-	unproven flood // of refused tokens
+	unproven  flood // of refused tokens
+	meter     meter
+	disturbed disturbances
 
 	noticeTable *store.Table[notice]
 	noticed     sync.Mutex // guards notices

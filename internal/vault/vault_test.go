@@ -52,9 +52,11 @@ type world struct {
 	token    material.Token
 	noAudit  error
 	onRecord func(audit.Event) // is told before a record is written
-	refuse   bool              // events cannot be queued
-	queued   []string          // events in a commit that is not durable yet
-	events   []string          // events that are
+	limits   bool
+	faults   bool
+	refuse   bool     // events cannot be queued
+	queued   []string // events in a commit that is not durable yet
+	events   []string // events that are
 
 	mu      sync.Mutex
 	audited []audit.Event
@@ -122,7 +124,7 @@ func (w *world) open() {
 		w.t.Fatal(err)
 	}
 	w.svc, err = vault.Open(vault.Config{
-		OnEvent: w.queue, Told: w.durable,
+		Limits: w.limits, AllowFaults: w.faults, OnEvent: w.queue, Told: w.durable,
 		DB: w.db, Audit: w, Authorizer: w, Token: w.token, Now: func() time.Time { return w.now },
 		Trusted: func(principal.Caller) bool { return w.trusted },
 		RequireGroup: func(name string) error {

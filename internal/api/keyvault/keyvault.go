@@ -22,10 +22,13 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/latchkey-db/latchkey/internal/api/wire"
 	"github.com/latchkey-db/latchkey/internal/fault"
@@ -87,6 +90,10 @@ func (f *face) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("X-Ms-Keyvault-Region", location)
+	if err := f.disturbed(r, target.Label); err != nil {
+		f.fail(w, r, target, err)
+		return
+	}
 	status, body, err := f.answer(r, target)
 	switch {
 	case err != nil:
@@ -96,6 +103,24 @@ func (f *face) serve(w http.ResponseWriter, r *http.Request) {
 	default:
 		wire.WriteJSON(w, status, body)
 	}
+}
+
+// disturbed lets the request meet what an operator rehearses.
+func (f *face) disturbed(r *http.Request, vault string) error {
+	wait, cut, err := f.cfg.Vaults.Disturb(vault)
+	if wait > 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-r.Context().Done():
+			return r.Context().Err()
+		}
+	}
+	if cut {
+		panic(http.ErrAbortHandler) // the standard library's way to end a connection without an answer
+	}
+	return err
 }
 
 func (f *face) answer(r *http.Request, target naming.Target) (status int, body any, err error) {
@@ -220,12 +245,22 @@ func (f *face) fail(w http.ResponseWriter, r *http.Request, target naming.Target
 		}
 	case fault.Conflict:
 		code, inner = "Conflict", e.Reason
+	case fault.Throttled, fault.Unavailable:
+		retryAfter(w, err)
 	case fault.Invalid, fault.TooLarge:
 		if e.Reason != vault.ReasonMalformedBackup {
 			code = "BadParameter"
 		}
 	}
 	wire.WriteJSON(w, status, errorBody(code, e.Message, inner))
+}
+
+// retryAfter tells how long to wait, in whole seconds.
+func retryAfter(w http.ResponseWriter, err error) {
+	var after *vault.RetryAfter
+	if errors.As(err, &after) {
+		w.Header().Set("Retry-After", strconv.Itoa(int((after.Wait+time.Second-1)/time.Second)))
+	}
 }
 
 // challenge tells where tokens come from. Clients split it on blanks or commas and compare the
