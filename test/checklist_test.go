@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -42,14 +44,15 @@ func (s *scenario) account() armcosmos.DatabaseAccountGetResults {
 	return a.DatabaseAccountGetResults
 }
 
-// disablePrincipal disables a service principal in the directory, through Graph.
-func (s *scenario) disablePrincipal(id string) {
+// graph sends a request to Graph as the administrator and returns the answer's body; the status must be
+// the wanted one.
+func (s *scenario) graph(method, path, body string, want int) []byte {
 	s.t.Helper()
 	token, err := s.op.Credential.GetToken(s.t.Context(), policy.TokenRequestOptions{Scopes: []string{"https://graph.microsoft.com/.default"}})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPatch, "https://graph.microsoft.com/v1.0/servicePrincipals/"+id, strings.NewReader(`{"accountEnabled":false}`))
+	req, err := http.NewRequestWithContext(s.t.Context(), method, "https://graph.microsoft.com/v1.0/"+path, strings.NewReader(body))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -60,9 +63,35 @@ func (s *scenario) disablePrincipal(id string) {
 		s.t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusNoContent {
-		s.t.Fatalf("disable the principal: %s", resp.Status)
+	out, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != want {
+		s.t.Fatalf("%s %s: %s, %v\n%s", method, path, resp.Status, err, out)
 	}
+	return out
+}
+
+// disablePrincipal disables a service principal in the directory, through Graph.
+func (s *scenario) disablePrincipal(id string) {
+	s.t.Helper()
+	s.graph(http.MethodPatch, "servicePrincipals/"+id, `{"accountEnabled":false}`, http.StatusNoContent)
+}
+
+// newPrincipal makes an application with a service principal and a secret, through Graph.
+func (s *scenario) newPrincipal(name string) (appID, secret, objectID string) {
+	s.t.Helper()
+	var app struct{ ID, AppID string }
+	var password struct{ SecretText string }
+	var principal struct{ ID string }
+	post := func(path, body string, want int, out any) {
+		s.t.Helper()
+		if err := json.Unmarshal(s.graph(http.MethodPost, path, body, want), out); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	post("applications", `{"displayName":"`+name+`"}`, http.StatusCreated, &app)
+	post("applications/"+app.ID+"/addPassword", "{}", http.StatusOK, &password)
+	post("servicePrincipals", `{"appId":"`+app.AppID+`"}`, http.StatusCreated, &principal)
+	return app.AppID, password.SecretText, principal.ID
 }
 
 // TestDefaultIdentityIsTaken: an identity that was disabled is refused its token, and another default

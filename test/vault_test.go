@@ -1,6 +1,9 @@
 package test
 
 import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -8,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/keyvault/armkeyvault"
+	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azkeys"
+	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
 
 	"github.com/latchkey-db/latchkey/internal/demo"
 )
@@ -60,6 +65,24 @@ func (s *scenario) newVault(name string) {
 	}
 }
 
+// grant gives a principal permissions on the keys of a vault.
+func (s *scenario) grant(vault, principal, permissions string) {
+	s.t.Helper()
+	vaults, err := armkeyvault.NewVaultsClient(s.op.Subscription, s.op.Credential, options(s))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	p := &armkeyvault.Permissions{}
+	for _, name := range strings.Fields(permissions) {
+		p.Keys = append(p.Keys, ptr(armkeyvault.KeyPermissions(name)))
+	}
+	if _, err := vaults.UpdateAccessPolicy(s.t.Context(), demo.Group, vault, armkeyvault.AccessPolicyUpdateKindAdd, armkeyvault.VaultAccessPolicyParameters{
+		Properties: &armkeyvault.VaultAccessPolicyProperties{AccessPolicies: []*armkeyvault.AccessPolicyEntry{{TenantID: ptr(s.op.Tenant), ObjectID: &principal, Permissions: p}}},
+	}, nil); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // TestAZVault runs every command of `az keyvault key` and `az keyvault secret` that applies to a vault,
 // each script against the same vault and beside the others.
 func TestAZVault(t *testing.T) {
@@ -67,8 +90,9 @@ func TestAZVault(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes about a hundred runs of az")
 	}
-	s := vaultScenario(t)
+	s := newGoVault(t)
 	s.mustExec("az", "account", "show", "-o", "none") // signs in, once for all
+	s.fill(t)                                         // for many.sh
 	scripts, err := filepath.Glob("testdata/vault/*.sh")
 	if err != nil || len(scripts) == 0 {
 		t.Fatal("no scripts", err)
@@ -78,6 +102,17 @@ func TestAZVault(t *testing.T) {
 			t.Parallel()
 			s.runGolden(t, script)
 		})
+	}
+}
+
+// fill makes more keys and secrets, and more versions of one, than a page of a list has.
+func (v *goVault) fill(t *testing.T) {
+	t.Helper()
+	for i := range many {
+		for _, name := range []string{fmt.Sprintf("many-%02d", i), "versions"} {
+			v.create(t, name, azkeys.CreateKeyParameters{Kty: ptr(azkeys.KeyTypeOct)})
+			ok(v.secrets.SetSecret(t.Context(), name, azsecrets.SetSecretParameters{Value: ptr("x")}, nil))(t)
+		}
 	}
 }
 
@@ -97,6 +132,25 @@ func (s *server) runGolden(t *testing.T, script string) {
 	}
 }
 
+// inBothFamilies runs a client against a vault under Azure's names, and against another one under the
+// server's own.
+func (s *scenario) inBothFamilies(t *testing.T, command ...string) {
+	t.Helper()
+	_, port, err := net.SplitHostPort(s.run.Addresses.Front)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.newVault("kv2")
+	for _, env := range [][]string{
+		{"VAULT_URL=" + clientVaultURL},
+		{"VAULT_URL=https://kv2.vault.localhost:" + port, "AZURE_AUTHORITY_HOST=https://login.localhost:" + port},
+	} {
+		if got := s.mustExec(append(append([]string{"env"}, env...), command...)...); got != "ok" {
+			t.Errorf("%s: got %q", env[0], got)
+		}
+	}
+}
+
 // TestVaultPython runs azure-keyvault-keys and azure-keyvault-secrets.
 func TestVaultPython(t *testing.T) {
 	interpreter := pythonWith(t, "azure.keyvault.keys.aio", "azure.keyvault.secrets", "azure.identity")
@@ -104,8 +158,27 @@ func TestVaultPython(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := vaultScenario(t)
-	if got := s.mustExec("env", "VAULT_URL="+clientVaultURL, interpreter, script); got != "ok" {
+	vaultScenario(t).inBothFamilies(t, interpreter, script)
+}
+
+// TestVaultPythonWithoutGet: a caller who may not read keys does all with the vault, also what the client
+// does by itself for others.
+func TestVaultPythonWithoutGet(t *testing.T) {
+	interpreter := pythonWith(t, "azure.keyvault.keys", "azure.identity")
+	script, err := filepath.Abs("python/blind.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := newGoVault(t)
+	v.create(t, "rsa", azkeys.CreateKeyParameters{Kty: ptr(azkeys.KeyTypeRSA)})
+	v.create(t, "ec", azkeys.CreateKeyParameters{Kty: ptr(azkeys.KeyTypeEC), Curve: ptr(azkeys.CurveNameP256K)})
+	key := make([]byte, 32)
+	rand.Read(key)
+	v.importOct(t, "oct", key)
+	app, password, principal := v.newPrincipal("blind")
+	v.grant(clientVault, principal, "encrypt decrypt wrapKey unwrapKey sign verify")
+	if got := v.mustExec("env", "VAULT_URL="+clientVaultURL, "SECRET="+hex.EncodeToString(key), "AZURE_CLIENT_ID="+app, "AZURE_CLIENT_SECRET="+password,
+		interpreter, script); got != "ok" {
 		t.Errorf("got %q", got)
 	}
 }
@@ -113,10 +186,7 @@ func TestVaultPython(t *testing.T) {
 // TestVaultJavaScript runs @azure/keyvault-keys and @azure/keyvault-secrets.
 func TestVaultJavaScript(t *testing.T) {
 	dir := nodeModulesOf(t, "js/vault")
-	s := vaultScenario(t)
-	if got := s.mustExec("env", "VAULT_URL="+clientVaultURL, "node", filepath.Join(dir, "vault.mjs")); got != "ok" {
-		t.Errorf("got %q", got)
-	}
+	vaultScenario(t).inBothFamilies(t, "node", filepath.Join(dir, "vault.mjs"))
 }
 
 // TestVaultJava runs azure-security-keyvault-keys and azure-security-keyvault-secrets.

@@ -28,7 +28,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 URL = os.environ["VAULT_URL"]
-credential = EnvironmentCredential()
+OURS = "AZURE_AUTHORITY_HOST" in os.environ  # the server's own names, of which the client knows nothing
+credential = EnvironmentCredential(disable_instance_discovery=OURS)
 keys = KeyClient(URL, credential)
 secrets = SecretClient(URL, credential)
 MESSAGE = b"what is signed"
@@ -292,7 +293,7 @@ def versions_of_the_protocol():
 
 
 async def asynchronous():
-    async with AsyncCredential() as cred, AsyncKeyClient(URL, cred) as k, AsyncSecretClient(URL, cred) as s:
+    async with AsyncCredential(disable_instance_discovery=OURS) as cred, AsyncKeyClient(URL, cred) as k, AsyncSecretClient(URL, cred) as s:
         key = await k.create_rsa_key("async", size=2048)
         async with AsyncCryptographyClient(key, cred) as c:
             sealed = await c.encrypt(EncryptionAlgorithm.rsa_oaep_256, b"plain")

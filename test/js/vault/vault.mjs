@@ -7,7 +7,11 @@ import { CryptographyClient, KeyClient } from "@azure/keyvault-keys";
 import { SecretClient } from "@azure/keyvault-secrets";
 
 const url = process.env.VAULT_URL;
-const credential = new ClientSecretCredential(process.env.AZURE_TENANT_ID, process.env.AZURE_CLIENT_ID, process.env.AZURE_CLIENT_SECRET);
+const authorityHost = process.env.AZURE_AUTHORITY_HOST; // of the server's own names, of which the client knows nothing
+const credential = new ClientSecretCredential(process.env.AZURE_TENANT_ID, process.env.AZURE_CLIENT_ID, process.env.AZURE_CLIENT_SECRET, {
+  authorityHost,
+  disableInstanceDiscovery: authorityHost !== undefined,
+});
 const keys = new KeyClient(url, credential);
 const secrets = new SecretClient(url, credential);
 const text = (s) => new TextEncoder().encode(s);
