@@ -33,7 +33,7 @@ test: check venv ## Check, then run all tests with the race detector
 	go test -race $$(go list ./... | grep -v '/test$$')
 	@if printf '#include <openssl/evp.h>\n' | $${CC:-cc} -E - >/dev/null 2>&1; then go test -race -tags libcrypto ./internal/fastrsa; \
 	  else echo "OpenSSL's RSA was not tested, which needs a C compiler and the headers of OpenSSL 3"; fi
-	go test -race -count=1 ./test  # builds the binary itself, which the test cache does not see
+	go test -race -count=1 -timeout 20m ./test  # builds the binary itself, which the test cache does not see
 
 hsm: ## The tests with keys in a PKCS #11 token; needs cgo and SoftHSM2 (libsofthsm2, softhsm2)
 	go vet -tags pkcs11 ./...

@@ -79,6 +79,7 @@ func refusedAs(t *testing.T, err error, status int, words string) {
 // TestVaultGo runs azkeys and azsecrets: every type of key and every algorithm, checked with the standard
 // library, and what else the clients offer.
 func TestVaultGo(t *testing.T) {
+	t.Parallel()
 	v := newGoVault(t)
 	t.Run("RSA", v.testRSA)
 	t.Run("EC", v.testEC)

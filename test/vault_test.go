@@ -153,6 +153,7 @@ func (s *scenario) inBothFamilies(t *testing.T, command ...string) {
 
 // TestVaultPython runs azure-keyvault-keys and azure-keyvault-secrets.
 func TestVaultPython(t *testing.T) {
+	t.Parallel()
 	interpreter := pythonWith(t, "azure.keyvault.keys.aio", "azure.keyvault.secrets", "azure.identity")
 	script, err := filepath.Abs("python/vault.py")
 	if err != nil {
@@ -164,6 +165,7 @@ func TestVaultPython(t *testing.T) {
 // TestVaultPythonWithoutGet: a caller who may not read keys does all with the vault, also what the client
 // does by itself for others.
 func TestVaultPythonWithoutGet(t *testing.T) {
+	t.Parallel()
 	interpreter := pythonWith(t, "azure.keyvault.keys", "azure.identity")
 	script, err := filepath.Abs("python/blind.py")
 	if err != nil {
@@ -185,12 +187,14 @@ func TestVaultPythonWithoutGet(t *testing.T) {
 
 // TestVaultJavaScript runs @azure/keyvault-keys and @azure/keyvault-secrets.
 func TestVaultJavaScript(t *testing.T) {
+	t.Parallel()
 	dir := nodeModulesOf(t, "js/vault")
 	vaultScenario(t).inBothFamilies(t, "node", filepath.Join(dir, "vault.mjs"))
 }
 
 // TestVaultJava runs azure-security-keyvault-keys and azure-security-keyvault-secrets.
 func TestVaultJava(t *testing.T) {
+	t.Parallel()
 	s := vaultScenario(t)
 	program := javaProgram(t, s.server, "java/vault")
 	host, port, err := net.SplitHostPort(s.run.Addresses.Proxy)
