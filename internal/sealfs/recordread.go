@@ -212,6 +212,10 @@ func (f *recordReader) judge(physical int64) error {
 				continue
 			}
 			if budget -= int64(h.length); budget < 0 || f.authentic(b, &h, at+int64(i)) {
+				if f.completed(b) {
+					f.torn = false
+					return nil
+				}
 				return f.damaged(int64(bad), "record does not authenticate although it was synced")
 			}
 		}
@@ -220,6 +224,17 @@ func (f *recordReader) judge(physical int64) error {
 }
 
 const judgeWindow = 64 << 10
+
+// completed reports whether the record at f.end is authentic now: a writer finished it, and wrote on, after
+// it was looked at first. The file is then read as far as it was intact before.
+func (f *recordReader) completed(b *scratch) bool {
+	head := make([]byte, recordHeaderSize)
+	if n, _ := f.base.ReadAt(head, f.end); n < len(head) {
+		return false
+	}
+	h := parseRecordHeader(head)
+	return h.index == f.records() && h.synced <= h.index && h.length <= maxRecord && f.authentic(b, &h, f.end)
+}
 
 // authentic reports whether there is an authentic record at offset.
 func (f *recordReader) authentic(b *scratch, h *recordHeader, offset int64) bool {
