@@ -146,7 +146,6 @@ func (s *sender) do(ctx context.Context, method string, body []byte) (*http.Resp
 	req.Header.Set("User-Agent", "latchkey-webhook/1")
 	if method == http.MethodOptions {
 		req.Header.Set("WebHook-Request-Origin", s.cfg.Origin)
-		req.Header.Set("WebHook-Request-Rate", "*")
 	} else {
 		req.Header.Set("Content-Type", "application/cloudevents+json; charset=utf-8")
 		req.Header.Set("Latchkey-Signature", s.sign(body))

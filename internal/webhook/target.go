@@ -17,16 +17,18 @@ type Target struct {
 
 // ParseTarget reads URL[,vault=NAME]. Plain http to another machine is refused unless insecure.
 func ParseTarget(s string, insecure bool) (Target, error) {
-	address, options, has := strings.Cut(s, ",")
-	t := Target{URL: address}
-	if name, ok := strings.CutPrefix(options, "vault="); ok && name != "" {
-		t.Vault = name
-	} else if has {
-		return t, fmt.Errorf("after the address only ,vault=NAME may follow")
+	const option = ",vault="
+	t := Target{URL: s}
+	if i := strings.LastIndex(s, option); i >= 0 {
+		if t.URL, t.Vault = s[:i], s[i+len(option):]; t.Vault == "" {
+			return t, fmt.Errorf("after ,vault= the name of a vault must follow")
+		}
 	}
-	u, err := url.Parse(address)
+	u, err := url.Parse(t.URL)
 	switch {
-	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+	case err != nil || strings.Contains(u.Host, ","):
+		return t, fmt.Errorf("after the address only ,vault=NAME may follow")
+	case u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
 		return t, fmt.Errorf("the address must begin with https://")
 	case u.User != nil:
 		return t, fmt.Errorf("the address must not hold a password")

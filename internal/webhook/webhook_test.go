@@ -269,7 +269,7 @@ func TestHandshake(t *testing.T) {
 
 func TestTargets(t *testing.T) {
 	for s, ok := range map[string]bool{
-		"https://hooks.example.org/x": true, "https://hooks.example.org/x,vault=kv1": true, "http://127.0.0.1:9/x": true, "http://localhost/x": true,
+		"https://hooks.example.org/x": true, "https://hooks.example.org/x,vault=kv1": true, "https://hooks.example.org/x,y?z=1,2": true, "http://127.0.0.1:9/x": true, "http://localhost/x": true,
 		"http://[::1]:9": true, "http://hooks.example.org/x": false, "http://127.0.0.1.example.org/": false, "ftp://x": false, "hooks": false, "": false,
 		"https://u:p@hooks.example.org": false, "https://x,vault=": false, "https://x,other=1": false,
 	} {
