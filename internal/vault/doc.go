@@ -37,7 +37,12 @@
 //	                                              loses no data; nothing else
 //	secret      its value is not read             no difference: that is left to those who use the value
 //
-// Keys and secrets that belong to a certificate are changed and deleted through it only.
+// A certificate has a key and a secret of its name, with a version for each of its own: the three change,
+// are deleted and come back in one commit, and the two are changed through the certificate only. One that
+// signs itself is made at once, and renewed by [Service.Sweep] when its policy says so; one that somebody
+// else signs waits, with its key, for the certificate:
+//
+//	inProgress -> completed (merge) | cancelled | absent (deleted)
 //
 // # Rotation
 //

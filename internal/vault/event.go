@@ -173,6 +173,7 @@ func (s *Service) NextNotice() (at time.Time, ok bool) {
 	}
 	noticing(s, s.keys, func(_ Vault, _ kind, id string, rec keyRecord, v state) { look(id, rec.notifyBefore(), v) })
 	noticing(s, s.secrets, func(_ Vault, _ kind, id string, rec secretRecord, v state) { look(id, rec.notifyBefore(), v) })
+	noticing(s, s.certificates, func(_ Vault, _ kind, id string, rec certificateRecord, v state) { look(id, rec.notifyBefore(), v) })
 	return at, ok
 }
 
@@ -186,6 +187,9 @@ func (s *Service) notify(ctx context.Context, now time.Time) error {
 	err := notifyShelf(ctx, s, s.keys, now)
 	if err == nil {
 		err = notifyShelf(ctx, s, s.secrets, now)
+	}
+	if err == nil {
+		err = notifyShelf(ctx, s, s.certificates, now)
 	}
 	return errors.Join(err, s.forgetNotices())
 }
@@ -204,6 +208,8 @@ func (s *Service) forgetNotices() error {
 			_, there = s.keys.find(parts[1], parts[2])
 		case parts[0] == ofSecrets.plural:
 			_, there = s.secrets.find(parts[1], parts[2])
+		case parts[0] == ofCertificates.plural:
+			_, there = s.certificates.find(parts[1], parts[2])
 		}
 		if there {
 			continue

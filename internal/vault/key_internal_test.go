@@ -10,6 +10,8 @@ import (
 func TestPrivateKeysDoNotPrint(t *testing.T) {
 	for _, rec := range []any{
 		keyRecord{object: object[keyVersion]{Versions: []keyVersion{{Private: private("the key")}}}},
+		certificateRecord{Pending: &pendingCertificate{Private: private("the key")}},
+		Issuer{Password: private("the key")},
 		secretRecord{object[secretVersion]{Versions: []secretVersion{{Value: private("the key")}}}},
 	} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%q"} {

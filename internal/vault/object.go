@@ -310,6 +310,7 @@ func (h *shelf[R]) emptyIn(c *changes, vault string) {
 
 // changes are edits of several objects that become durable together and visible after that.
 type changes struct {
+	vault   string // of a change that concerns one
 	batch   *store.Batch
 	publish []func()
 	events  []happened

@@ -55,6 +55,31 @@ var (
 // dataAction is the full name of the data action.
 func (p permission) dataAction() string { return Namespace + "/vaults/" + p.action }
 
+// The rights on certificates, on whom to tell about them, and on who issues them.
+var (
+	mayCreateCertificate  = permission{ofCertificates, "create", "certificates/create/action", "CertificateCreate", true, true}
+	mayImportCertificate  = permission{ofCertificates, "import", "certificates/import/action", "CertificateImport", true, true}
+	mayGetCertificate     = permission{ofCertificates, "get", "certificates/read", "CertificateGet", false, true}
+	mayListCertificates   = permission{ofCertificates, "list", "certificates/read", "CertificateList", false, true}
+	mayUpdateCertificate  = permission{ofCertificates, "update", "certificates/update/action", "CertificateUpdate", true, true}
+	mayDeleteCertificate  = permission{ofCertificates, "delete", "certificates/delete", "CertificateDelete", true, true}
+	mayRecoverCertificate = permission{ofCertificates, "recover", "certificates/recover/action", "CertificateRecover", true, true}
+	mayPurgeCertificate   = permission{ofCertificates, "purge", "certificates/purge/action", "CertificatePurge", true, false}
+	mayBackUpCertificate  = permission{ofCertificates, "backup", "certificates/backup/action", "CertificateBackup", false, true}
+	mayRestoreCertificate = permission{ofCertificates, "restore", "certificates/restore/action", "CertificateRestore", true, true}
+	mayManageContacts     = permission{ofCertificates, "managecontacts", "certificatecontacts/write", "CertificateContactsSet", true, true}
+	mayGetIssuers         = permission{ofCertificates, "getissuers", "certificatecas/read", "CertificateIssuerGet", false, true}
+	mayListIssuers        = permission{ofCertificates, "listissuers", "certificatecas/read", "CertificateIssuersList", false, true}
+	maySetIssuers         = permission{ofCertificates, "setissuers", "certificatecas/write", "CertificateIssuerSet", true, true}
+	mayDeleteIssuers      = permission{ofCertificates, "deleteissuers", "certificatecas/delete", "CertificateIssuerDelete", true, true}
+)
+
+// reading returns p for an operation that changes nothing.
+func (p permission) reading() permission {
+	p.change = false
+	return p
+}
+
 // as returns p under another name in the audit log.
 func (p permission) as(operation string) permission {
 	p.operation = operation
@@ -64,7 +89,7 @@ func (p permission) as(operation string) permission {
 // has reports whether the list for the permission's kind holds it.
 func (p Permissions) has(need permission) bool {
 	for _, name := range p.of(need.kind) {
-		if strings.EqualFold(name, need.policy) || need.inAll && strings.EqualFold(name, "all") {
+		if strings.EqualFold(name, need.policy) || strings.EqualFold(name, "manageissuers") && strings.HasSuffix(need.policy, "issuers") || need.inAll && strings.EqualFold(name, "all") {
 			return true
 		}
 	}

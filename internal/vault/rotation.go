@@ -322,9 +322,15 @@ func (k keyRecord) successor(old keyVersion, key made, now time.Time) (keyVersio
 	return spec.version(key, now)
 }
 
-// NextRotation is when the first key is due for a rotation by its policy; ok is false when none will be.
+// NextRotation is when the first key is due for a rotation by its policy, or the first certificate for its
+// renewal; ok is false when none will be.
 func (s *Service) NextRotation() (at time.Time, ok bool) {
 	s.rotating(func(_, _ string, due time.Time) {
+		if !ok || due.Before(at) {
+			at, ok = due, true
+		}
+	})
+	s.renewing(func(_ string, _ certificateRecord, due time.Time) {
 		if !ok || due.Before(at) {
 			at, ok = due, true
 		}

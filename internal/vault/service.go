@@ -73,6 +73,8 @@ type Service struct {
 	keys    *shelf[keyRecord]
 	secrets *shelf[secretRecord]
 
+	certificates *shelf[certificateRecord]
+
 	unproven  flood // of refused tokens
 	meter     meter
 	disturbed disturbances
@@ -104,7 +106,10 @@ func Open(cfg Config) (*Service, error) {
 	if s.keys, err = openShelf(cfg.DB, ofKeys, cfg.Now, func(k *keyRecord) error { return k.parse(cfg.Token) }); err != nil {
 		return nil, err
 	}
-	s.secrets, err = openShelf(cfg.DB, ofSecrets, cfg.Now, func(*secretRecord) error { return nil })
+	if s.secrets, err = openShelf(cfg.DB, ofSecrets, cfg.Now, func(*secretRecord) error { return nil }); err != nil {
+		return nil, err
+	}
+	s.certificates, err = openShelf(cfg.DB, ofCertificates, cfg.Now, func(*certificateRecord) error { return nil })
 	return s, err
 }
 
@@ -176,6 +181,8 @@ func (s *Service) eraseVault(name string) error {
 	return s.commit(func(c *changes) {
 		s.keys.emptyIn(c, name)
 		s.secrets.emptyIn(c, name)
+		s.certificates.emptyIn(c, name)
+		s.eraseSide(c, name)
 		s.vaults.DeleteIn(c.batch, name)
 		c.do(nil, func() {
 			s.mu.Lock()
@@ -188,7 +195,7 @@ func (s *Service) eraseVault(name string) error {
 // Sweep does what is due at now: it erases deleted vaults and keys whose retention is over, rotates keys
 // by their policies, and tells of versions that come to their end. The server calls it from time to time, and when [Service.NextRotation] says so.
 func (s *Service) Sweep(ctx context.Context, now time.Time) error {
-	return errors.Join(s.eraseOverdue(ctx, now), s.rotateDue(ctx, now), s.notify(ctx, now))
+	return errors.Join(s.eraseOverdue(ctx, now), s.rotateDue(ctx, now), s.renewDue(ctx, now), s.notify(ctx, now))
 }
 
 func (s *Service) eraseOverdue(ctx context.Context, now time.Time) error {
@@ -213,7 +220,7 @@ func (s *Service) sweep(ctx context.Context, now time.Time) error {
 		}
 	}
 	for _, v := range rest {
-		if err := errors.Join(sweepShelf(ctx, s, s.keys, v, now), sweepShelf(ctx, s, s.secrets, v, now)); err != nil {
+		if err := errors.Join(sweepShelf(ctx, s, s.keys, v, now), sweepShelf(ctx, s, s.secrets, v, now), sweepShelf(ctx, s, s.certificates, v, now)); err != nil {
 			return err
 		}
 	}

@@ -175,8 +175,3 @@ func randomBytes(s *vault.Service, x *exchange) (int, any, error) {
 func notOffered(*vault.Service, *exchange) (int, any, error) {
 	return 0, nil, fault.New(fault.NotImplemented, "NotImplemented", "This vault does not offer this operation.")
 }
-
-// noContacts: clients read the contacts of certificates whenever they read a vault.
-func noContacts(*vault.Service, *exchange) (int, any, error) {
-	return 0, nil, fault.New(fault.NotFound, "ContactsNotFound", "Contacts not found")
-}

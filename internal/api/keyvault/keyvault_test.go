@@ -339,7 +339,6 @@ func TestGoldenErrors(t *testing.T) {
 		{"GET", base + "/keys?api-version=6.0", "", 400, `{"error":{"code":"BadParameter","message":"The specified version (6.0) is not recognized. Consider using the latest supported version (2025-07-01)."}}`},
 		{"POST", base + "/keys/k1/create?" + version, `{"kty":`, 400, `{"error":{"code":"BadParameter","message":"The request content was invalid and could not be deserialized."}}`},
 		{"GET", "https://absent.vault.azure.net/keys?" + version, "", 404, `{"error":{"code":"VaultNotFound","message":"The vault 'absent' does not exist."}}`},
-		{"GET", base + "/certificates/contacts?" + version, "", 404, `{"error":{"code":"ContactsNotFound","message":"Contacts not found"}}`},
 		{"GET", base + "/storage?" + version, ``, 501, `{"error":{"code":"NotImplemented","message":"This vault does not offer this operation."}}`},
 		{"GET", base + "/elsewhere?" + version, "", 404, `{"error":{"code":"NotFound","message":"The method GET is not served at this path."}}`},
 	} {

@@ -100,11 +100,37 @@ var endpoints = indexed([]endpoint{
 	{"DELETE", "deletedsecrets/{n}", purgeSecret},
 	{"POST", "deletedsecrets/{n}/recover", recoverSecret},
 
-	{"GET", "certificates/contacts", noContacts},
+	{"GET", "certificates", listCertificates},
+	{"POST", "certificates/restore", restoreCertificate},
+	{"GET", "certificates/contacts", getContacts},
+	{"PUT", "certificates/contacts", setContacts},
+	{"DELETE", "certificates/contacts", deleteContacts},
+	{"GET", "certificates/issuers", listIssuers},
+	{"GET", "certificates/issuers/{n}", getIssuer},
+	{"PUT", "certificates/issuers/{n}", setIssuer},
+	{"PATCH", "certificates/issuers/{n}", updateIssuer},
+	{"DELETE", "certificates/issuers/{n}", deleteIssuer},
+	{"POST", "certificates/{n}/create", createCertificate},
+	{"POST", "certificates/{n}/import", importCertificate},
+	{"DELETE", "certificates/{n}", deleteCertificate},
+	{"GET", "certificates/{n}/versions", listCertificateVersions},
+	{"POST", "certificates/{n}/backup", backUpCertificate},
+	{"GET", "certificates/{n}/policy", getCertPolicy},
+	{"PATCH", "certificates/{n}/policy", setCertPolicy},
+	{"GET", "certificates/{n}/pending", getPending},
+	{"PATCH", "certificates/{n}/pending", updatePending},
+	{"DELETE", "certificates/{n}/pending", deletePending},
+	{"POST", "certificates/{n}/pending/merge", mergeCertificate},
+	{"GET", "certificates/{n}/{v}", getCertificate},
+	{"PATCH", "certificates/{n}/{v}", updateCertificate},
+	{"GET", "deletedcertificates", listDeletedCertificates},
+	{"GET", "deletedcertificates/{n}", getDeletedCertificate},
+	{"DELETE", "deletedcertificates/{n}", purgeCertificate},
+	{"POST", "deletedcertificates/{n}/recover", recoverCertificate},
 })
 
 // notHeld are the collections of the service that this server does not hold.
-var notHeld = map[string]bool{"certificates": true, "deletedcertificates": true, "storage": true, "deletedstorage": true}
+var notHeld = map[string]bool{"storage": true, "deletedstorage": true}
 
 // pattern is an endpoint with its path in segments.
 type pattern struct {
