@@ -15,6 +15,7 @@ say P-256; sized -n p256 --curve P-256
 say P-256K; sized -n p256k --kty EC --curve P-256K
 say P-384; sized -n p384 --kty EC --curve P-384
 say P-521; sized -n p521 --kty EC --curve P-521
+say oct; create -n oct --kty oct --size 192 --query "[key.kty, key.keyOps, key.k]"
 say hsm; create -n hsm --protection hsm --query "[key.kty, attributes.hsmPlatform]"
 say EC-HSM; create -n echsm --kty EC-HSM --query "[key.kty, key.crv]"
 say everything; create -n full --ops wrapKey unwrapKey --not-before 2097-01-01T00:00:00Z --expires 2099-01-01T00:00:00Z --tags team=ledger stage="pre prod" --disabled \
@@ -22,6 +23,8 @@ say everything; create -n full --ops wrapKey unwrapKey --not-before 2097-01-01T0
 
 say policy template; az keyvault key get-policy-template -o json > policy.json; python3 -c 'import json; print(sorted(json.load(open("policy.json"))))'
 say exportable; create -n exp --exportable true --policy policy.json --query "[attributes.exportable, releasePolicy.immutable, releasePolicy.contentType]"
+sed 's/<issuer>/issuer/' policy.json > other.json; az keyvault key set-attributes --vault-name kv1 -n exp --policy other.json --query releasePolicy -o json | grep -o 'authority[^,}]*' | tr -d '\\" '
+say rotated; az keyvault key rotate --vault-name kv1 -n exp --query "[attributes.exportable, releasePolicy.immutable]" -o json | tr -d ' \n'; echo
 say immutable; create -n imm --exportable true --policy policy.json --immutable true --query "[attributes.exportable, releasePolicy.immutable]"
 { az keyvault key set-attributes --vault-name kv1 -n imm --policy policy.json -o none 2>&1 || true; } | grep -o "Immutable Key Release Policy cannot be modified" | head -n 1
 say refused
@@ -30,3 +33,4 @@ want="(BadParameter) The key size 1024 is not valid for RSA" refused -n no2 --si
 want="(BadParameter) The attribute 'exp' must be later than 'nbf'" refused -n no3 --not-before 2099-01-01T00:00:00Z --expires 2098-01-01T00:00:00Z
 want="(BadParameter) The key operation 'encrypt' is not possible" refused -n no4 --kty EC --ops encrypt
 want="resource namespace 'Microsoft.Attestation' is invalid" refused -n no5 --exportable true --default-cvm-policy
+want="resource namespace 'Microsoft.Attestation' is invalid" refused -n no6 --exportable true --default-data-disk-policy

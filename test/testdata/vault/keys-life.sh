@@ -27,5 +27,7 @@ say purge; key delete -n life -o none; az keyvault key purge --id https://kv1.va
 say restore; key restore -f life.backup --query "[key.kty, attributes.enabled, tags.x, ends_with(key.kid, '$v2')]" -o tsv
 key list-versions -n life --query "length(@)" -o tsv
 say not a backup; head -c 100 /dev/urandom > bad; { key restore -f bad -o none 2>&1 || true; } | grep -o "Backup blob is corrupt" | head -n 1
+say nothing there; key list-versions -n nosuch -o json
+{ key delete -n nosuch -o none 2>&1 || true; } | grep -o "(KeyNotFound) A key with (name/id) nosuch was not found in this key vault" | head -n 1
 say random; az keyvault key random --id https://kv1.vault.azure.net/ --count 16 --query value -o json | tr -d '"' | base64 -d | wc -c
 say attestation; az keyvault key get-attestation --id https://kv1.vault.azure.net/keys/life -o json
