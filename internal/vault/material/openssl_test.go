@@ -98,6 +98,11 @@ func TestOpenSSLRSA(t *testing.T) {
 		}
 		o.signatures(key, "rsa.pem", alg, size, options, func(s []byte) []byte { return s }, func(s []byte) []byte { return s })
 	}
+	digest := bytes.Repeat([]byte{7}, 32)
+	salted := o.run(digest, "pkeyutl -sign -inkey rsa.pem -pkeyopt rsa_padding_mode:pss -pkeyopt digest:sha256 -pkeyopt rsa_pss_saltlen:20")
+	if o.must(key, Verify, Input{Algorithm: "PS256", Digest: digest, Value: salted}).Valid {
+		t.Error("PS256: a salt of another length than the hash's is accepted")
+	}
 }
 
 // signatures: each side verifies what the other signs; neither verifies it for another digest. raw and
