@@ -49,6 +49,9 @@ func (s *scenario) newVault(name string) {
 	for _, name := range strings.Fields("all purge") {
 		all.Secrets = append(all.Secrets, ptr(armkeyvault.SecretPermissions(name)))
 	}
+	for _, name := range strings.Fields("all purge manageissuers") {
+		all.Certificates = append(all.Certificates, ptr(armkeyvault.CertificatePermissions(name)))
+	}
 	poller, err := vaults.BeginCreateOrUpdate(s.t.Context(), demo.Group, name, armkeyvault.VaultCreateOrUpdateParameters{
 		Location: ptr("westeurope"),
 		Properties: &armkeyvault.VaultProperties{
@@ -83,7 +86,7 @@ func (s *scenario) grant(vault, principal, permissions string) {
 	}
 }
 
-// TestAZVault runs every command of `az keyvault key` and `az keyvault secret` that applies to a vault,
+// TestAZVault runs every command of `az keyvault key`, `secret` and `certificate` that applies to a vault,
 // each script against the same vault and beside the others.
 func TestAZVault(t *testing.T) {
 	azPath(t)
@@ -160,6 +163,24 @@ func TestVaultPython(t *testing.T) {
 		t.Fatal(err)
 	}
 	vaultScenario(t).inBothFamilies(t, interpreter, script)
+}
+
+// TestCertificatesPython runs azure-keyvault-certificates.
+func TestCertificatesPython(t *testing.T) {
+	t.Parallel()
+	interpreter := pythonWith(t, "azure.keyvault.certificates", "azure.keyvault.secrets", "azure.identity")
+	script, err := filepath.Abs("python/certificates.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	vaultScenario(t).inBothFamilies(t, interpreter, script)
+}
+
+// TestCertificatesJavaScript runs @azure/keyvault-certificates.
+func TestCertificatesJavaScript(t *testing.T) {
+	t.Parallel()
+	dir := nodeModulesOf(t, "js/vault")
+	vaultScenario(t).inBothFamilies(t, "node", filepath.Join(dir, "certificates.mjs"))
 }
 
 // TestVaultPythonWithoutGet: a caller who may not read keys does all with the vault, also what the client

@@ -145,7 +145,17 @@ func (s *Service) CreateCertificate(ctx context.Context, c principal.Caller, vau
 	if err != nil {
 		return CertificateOperation{}, err
 	}
-	return rec.operation(), nil
+	return rec.operation().begun(), nil
+}
+
+// begun is the operation as it is told when it begins: clients wait for its end by looking again, and some
+// know no other way.
+func (o CertificateOperation) begun() CertificateOperation {
+	if o.Status == StatusCompleted {
+		o.Status, o.Version = StatusInProgress, ""
+		o.Details = "Pending certificate created. Certificate request is in progress. This may take some time based on the issuer provider. Please check again later"
+	}
+	return o
 }
 
 // policyFor is the policy of a version that is to be made.

@@ -109,7 +109,7 @@ func (r *request) objectGate() access.Decision {
 	case ofSecrets:
 		return r.secretGate()
 	}
-	return access.Yes(access.Object, "its state is not looked at")
+	return r.certificateGate()
 }
 
 // ofDeleted reports whether a right is about objects that are deleted.
@@ -184,6 +184,20 @@ func (r *request) secretGate() access.Decision {
 	return access.Yes(access.Object, "version "+v.ID+" "+v.describe(r.s.cfg.Now()))
 }
 
+func (r *request) certificateGate() access.Decision {
+	if r.need.ofDeleted() {
+		return deletedGate(r, r.s.certificates)
+	}
+	if !strings.HasPrefix(r.need.action, ofCertificates.plural+"/") {
+		return access.Yes(access.Object, "its state is not looked at")
+	}
+	_, v, err := r.s.certificate(r.vault.Name, r.name, r.version)
+	if err != nil {
+		return absentGate(r, r.s.certificates, err)
+	}
+	return access.Yes(access.Object, "version "+v.ID+" "+v.describe(r.s.cfg.Now()))
+}
+
 func deletedGate[R record[R]](r *request, h *shelf[R]) access.Decision {
 	if _, err := h.recoverable(r.vault.Name, r.name); err != nil {
 		return access.No(access.Object, "there is no deleted "+h.kind.singular+" of this name", err)
@@ -210,6 +224,9 @@ var permissions = []permission{
 	mayCreate, mayImport, mayGet, mayList, mayUpdate, mayDelete, mayRecover, mayPurge, mayBackUp, mayRestore, mayRotate, mayRelease,
 	mayGetRotation, maySetRotation, mayEncrypt, mayDecrypt, mayWrap, mayUnwrap, maySign, mayVerify,
 	maySetSecret, mayGetSecret, mayListSecrets, mayUpdateSecret, mayDeleteSecret, mayRecoverSecret, mayPurgeSecret, mayBackUpSecret, mayRestoreSecret,
+	mayCreateCertificate, mayImportCertificate, mayGetCertificate, mayListCertificates, mayUpdateCertificate, mayDeleteCertificate,
+	mayRecoverCertificate, mayPurgeCertificate, mayBackUpCertificate, mayRestoreCertificate, mayManageContacts, mayGetIssuers,
+	mayListIssuers, maySetIssuers, mayDeleteIssuers,
 }
 
 // permissionFor finds a right by one of its names: "keys wrapKey", "wrapKey" beside a key's address,
