@@ -38,7 +38,7 @@ test: check venv ## Check, then run all tests with the race detector
 hsm: ## The tests with keys in a PKCS #11 token; needs cgo and SoftHSM2 (libsofthsm2, softhsm2)
 	go vet -tags pkcs11 ./...
 	CGO_ENABLED=1 go test -race -tags pkcs11 -count=1 ./internal/pkcs11
-	go test -count=1 -run 'RootKeyInToken' ./test
+	go test -count=1 -run 'RootKeyInToken|KeysInHSM' ./test
 
 # How long make torture lets each fuzz target run.
 FUZZTIME := 60s

@@ -215,16 +215,17 @@ func TestRootKeyKilledRotation(t *testing.T) {
 	}
 }
 
-// TestRootKeyInToken is TestRootKeyProtections with a key in SoftHSM2 and a binary that supports it.
-func TestRootKeyInToken(t *testing.T) {
-	module := "/usr/lib/softhsm/libsofthsm2.so"
+// softTokens makes two tokens, first and second, in SoftHSM2, and a binary that can use them.
+func softTokens(t *testing.T) (bin, module string) {
+	t.Helper()
+	module = "/usr/lib/softhsm/libsofthsm2.so"
 	if m := os.Getenv("SOFTHSM2_MODULE"); m != "" {
 		module = m
 	}
 	if _, err := os.Stat(module); err != nil {
 		t.Skip("SoftHSM2 is not on this machine: install libsofthsm2 and softhsm2, or set SOFTHSM2_MODULE")
 	}
-	bin := filepath.Join(t.TempDir(), "latchkey")
+	bin = filepath.Join(t.TempDir(), "latchkey")
 	build := exec.Command("go", "build", "-tags", "pkcs11", "-o", bin, "github.com/latchkey-db/latchkey/cmd/latchkey")
 	build.Env = append(os.Environ(), "CGO_ENABLED=1")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -240,8 +241,14 @@ func TestRootKeyInToken(t *testing.T) {
 			t.Fatalf("softhsm2-util: %v\n%s", err, out)
 		}
 	}
-	uri := "pkcs11:token=first;object=root?module-path=" + module
 	t.Setenv("LATCHKEY_PKCS11_PIN", "4321")
+	return bin, module
+}
+
+// TestRootKeyInToken is TestRootKeyProtections with a key in SoftHSM2 and a binary that supports it.
+func TestRootKeyInToken(t *testing.T) {
+	bin, module := softTokens(t)
+	uri := "pkcs11:token=first;object=root?module-path=" + module
 	s, docs := withAccountIn(t, bin, "--root-key", uri)
 	s.stop()
 	s.rotateRootKey()

@@ -122,7 +122,11 @@ func (s *Server) openDomains(context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("open webhooks: %w", err)
 	}
-	if s.vaults, err = vault.Open(vault.Config{OnEvent: onEvent, Told: s.told, Limits: s.cfg.VaultLimits, AllowFaults: s.cfg.AllowFaults, DB: s.control, Authorizer: s.rbac, Audit: s.audit, Trusted: s.trusted,
+	token, err := s.openHSM()
+	if err != nil {
+		return err
+	}
+	if s.vaults, err = vault.Open(vault.Config{Token: token, OnEvent: onEvent, Told: s.told, Limits: s.cfg.VaultLimits, AllowFaults: s.cfg.AllowFaults, DB: s.control, Authorizer: s.rbac, Audit: s.audit, Trusted: s.trusted,
 		RequireGroup: s.resources.RequireGroup, OnChange: s.vaultChanged, OnDelete: s.rbac.Forget, Why: s.whyVault, Log: s.log}); err != nil {
 		return fmt.Errorf("open vaults: %w", err)
 	}

@@ -48,6 +48,7 @@ type Config struct {
 	MaxOpenAccounts  int           // how many accounts may have their store open
 	IdleClose        time.Duration // how long an unused account stays open; 0 for ever
 	CacheMiB         int           // memory of all open stores together
+	HSM              string        // PKCS #11 URI of the token for vault keys of the types that end in -HSM; "": software
 	EnforceRU        bool          // refuse requests beyond the throughput of their container or database
 	ReencryptMiB     int           // what background re-encryption may read, and write, in a second
 	VaultLimits      bool          // enforce the service's limits of operations on vaults
@@ -149,6 +150,7 @@ func (c *Config) Bind(f *pflag.FlagSet) {
 	f.DurationVar(&c.IdleClose, "idle-close", c.IdleClose, "close an account that was not used for so long; 0 never")
 	f.IntVar(&c.CacheMiB, "cache-mib", c.CacheMiB, "`MiB` of memory for the caches of all open accounts")
 	f.IntVar(&c.ReencryptMiB, "reencrypt-mib", c.ReencryptMiB, "`MiB` a second that background re-encryption may move")
+	f.StringVar(&c.HSM, "hsm", c.HSM, "pkcs11: `URI` of the token in which vault keys of the types that end in -HSM live; default: software keys")
 	f.BoolVar(&c.EnforceRU, "enforce-throughput", c.EnforceRU, "answer requests beyond a container's or database's throughput with 429")
 	f.BoolVar(&c.VaultLimits, "vault-limits", c.VaultLimits, "answer requests beyond Key Vault's limits with 429")
 	f.BoolVar(&c.AllowFaults, "allow-faults", c.AllowFaults, "let latchkey fault disturb vaults, to rehearse outages")
