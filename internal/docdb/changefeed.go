@@ -84,7 +84,6 @@ type feedReader struct {
 	from    []uint64
 	visible []uint64
 	size    int
-	last    uint64 // sequence number of the commit that was added last
 }
 
 // start works out where each partition begins. An etag is a number; for a page of several partitions it
