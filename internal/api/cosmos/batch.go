@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
-	"strings"
 
 	"github.com/latchkey-db/latchkey/internal/docdb"
 	"github.com/latchkey-db/latchkey/internal/jsonx"
@@ -18,6 +17,7 @@ type batchOperation struct {
 	IfMatch      string              `json:"ifMatch"`
 	IfNoneMatch  string              `json:"ifNoneMatch"`
 	PartitionKey string              `json:"partitionKey"` // JSON text
+	Minimal      bool                `json:"-"`            // wants no document back
 }
 
 // batchAnswer is the answer to one operation.
@@ -38,7 +38,15 @@ func (x *exchange) batch() error {
 		return err
 	}
 	q.RangeID = x.r.Header.Get("x-ms-documentdb-partitionkeyrangeid")
-	ops, err := x.batchOperations()
+	body, err := x.body()
+	if err != nil {
+		return err
+	}
+	sent, err := parseBatch(body)
+	if err != nil {
+		return err
+	}
+	ops, err := domainOperations(sent)
 	if err != nil {
 		return err
 	}
@@ -53,23 +61,27 @@ func (x *exchange) batch() error {
 		return err
 	}
 	x.receipt(receipt)
-	x.batchAnswers(ops, results)
+	status, answers := x.batchAnswers(sent, results)
+	if isRow(body) {
+		x.answer(status, writeRows(answers))
+		return nil
+	}
+	x.answer(status, mustJSON(answers))
 	return nil
 }
 
-// batchOperations reads the body. The binary form is not understood.
-func (x *exchange) batchOperations() ([]docdb.BatchOperation, error) {
-	body, err := x.body()
-	if err != nil {
-		return nil, err
+// parseBatch reads the body, JSON or binary.
+func parseBatch(body []byte) (in []batchOperation, err error) {
+	if isRow(body) {
+		return readRows(body)
 	}
-	if len(body) > 0 && body[0] == 0x81 {
-		return nil, unsupported("batches in the binary form HybridRow")
-	}
-	var in []batchOperation
 	if jsonx.Check(body) != nil || json.Unmarshal(body, &in) != nil {
 		return nil, badBody()
 	}
+	return in, nil
+}
+
+func domainOperations(in []batchOperation) ([]docdb.BatchOperation, error) {
 	ops := make([]docdb.BatchOperation, len(in))
 	for i, o := range in {
 		ops[i] = docdb.BatchOperation{Kind: o.Operation, ID: o.ID, Body: o.Body,
@@ -96,23 +108,22 @@ func knownOperation(k docdb.OperationKind) bool {
 	return false
 }
 
-// batchAnswers answers in the order of the operations; 207 says that one failed.
-func (x *exchange) batchAnswers(ops []docdb.BatchOperation, results []docdb.BatchResult) {
-	status := http.StatusOK
-	minimal := strings.EqualFold(x.r.Header.Get("Prefer"), "return=minimal")
-	answers := make([]batchAnswer, len(results))
+// batchAnswers are the answers in the order of the operations; 207 says that one failed.
+func (x *exchange) batchAnswers(ops []batchOperation, results []docdb.BatchResult) (status int, answers []batchAnswer) {
+	status = http.StatusOK
+	answers = make([]batchAnswer, len(results))
 	for i, r := range results {
 		if r.Err != nil {
 			status = http.StatusMultiStatus
 			answers[i] = x.batchFailure(r)
 			continue
 		}
-		answers[i] = batchAnswer{Status: batchStatus(ops[i].Kind, r.Created), Charge: r.Charge, ETag: r.Item.ETag}
-		if !minimal || ops[i].Kind == docdb.OpRead {
+		answers[i] = batchAnswer{Status: batchStatus(ops[i].Operation, r.Created), Charge: r.Charge, ETag: r.Item.ETag}
+		if !x.minimal() && !ops[i].Minimal || ops[i].Operation == docdb.OpRead {
 			answers[i].Body = json.RawMessage(r.Item.JSON)
 		}
 	}
-	x.answer(status, mustJSON(answers))
+	return status, answers
 }
 
 func (x *exchange) batchFailure(r docdb.BatchResult) batchAnswer {

@@ -5,8 +5,10 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"hash/crc32"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -300,6 +302,34 @@ func TestGoClientBatch(t *testing.T) {
 	}
 	_, err := c.ReadItem(ctx, azcosmos.NewPartitionKeyString("a"), "3", nil)
 	wantStatus(t, err, 404)
+}
+
+// TestBinaryBatch sends what .NET sends, in its binary form, and gets the same form back: all of it, and
+// nothing of it when one operation fails.
+func TestBinaryBatch(t *testing.T) {
+	w := newWorld(t)
+	w.container()
+	record := func(kind byte, body string) string {
+		row := "\x81\x70\x54\xE1\x7F\x43" + string([]byte{kind, 0, 0, 0}) + "\x02\x00\x00\x00" + string([]byte{byte(len(body))}) + body
+		head := binary.LittleEndian.AppendUint32([]byte("\x81\xF1\xD8\xFF\x7F"), uint32(len(row)))
+		return string(binary.LittleEndian.AppendUint32(head, crc32.ChecksumIEEE([]byte(row)))) + row
+	}
+	const segment = "\x81\xF0\xD8\xFF\x7F\x01\x0A\x00\x00\x00"
+	send := func(records ...string) answer {
+		return w.do("POST", "/dbs/d/colls/c/docs", "docs dbs/d/colls/c", segment+strings.Join(records, ""), map[string]string{
+			"x-ms-cosmos-is-batch-request": "True", "x-ms-cosmos-batch-atomic": "True", "x-ms-documentdb-partitionkey": `["a"]`})
+	}
+	good := send(record(0, `{"id":"1","pk":"a"}`), record(20, `{"id":"2","pk":"a"}`))
+	if good.status != 200 || !strings.HasPrefix(good.body, segment) || strings.Count(good.body, "\x81\x71\x54\xE1\x7F\x0F\xC9\x00\x00\x00") != 2 || !strings.Contains(good.body, `"id":"2"`) {
+		t.Errorf("%d %q", good.status, good.body)
+	}
+	bad := send(record(0, `{"id":"3","pk":"a"}`), record(0, `{"id":"1","pk":"a"}`))
+	if bad.status != 207 || !strings.Contains(bad.body, "\xA8\x01\x00\x00") || !strings.Contains(bad.body, "\x99\x01\x00\x00") { // 424, 409
+		t.Errorf("%d %q", bad.status, bad.body)
+	}
+	if broken := send("\x81"); broken.status != 400 || !json.Valid([]byte(broken.body)) {
+		t.Errorf("%d %q", broken.status, broken.body)
+	}
 }
 
 // TestErrors holds the bodies and headers that clients act upon.

@@ -146,7 +146,7 @@ func (x *exchange) result(status int, res docdb.Result) {
 	switch {
 	case res.NotModified:
 		status = http.StatusNotModified
-	case x.r.Method != http.MethodGet && strings.EqualFold(strings.ReplaceAll(x.r.Header.Get("Prefer"), " ", ""), "return=minimal"):
+	case x.r.Method != http.MethodGet && x.minimal():
 		body = nil
 	}
 	x.answer(status, body)
