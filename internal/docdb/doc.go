@@ -30,7 +30,9 @@
 //
 // Commits of different items run at the same time and share syncs. A write returns only when every
 // smaller LSN of its range is visible too, so a reader that saw LSN n has seen everything below it,
-// and a change feed never skips a slow writer.
+// and a change feed never skips a slow writer. The store shows a commit before it is on disk; nobody is
+// told of it before: a reader of an item whose version is not visible yet, or that is missing, waits for
+// the lock that its writer holds, and a reader of many waits at the end for what was on its way.
 //
 // # Keys of the store (layout version 1)
 //

@@ -210,6 +210,7 @@ func (s *Service) ReadFeed(ctx context.Context, c principal.Caller, q FeedReques
 		return Page{}, err
 	}
 	defer closeView(view, &err)
+	defer part.settle()()
 	more, size := false, 0
 	for i := range part.items(view, state.id, at.after, &err) {
 		if i.expired(r.now.Unix(), state.rec.Spec.DefaultTTL) {
@@ -257,6 +258,19 @@ func sizeOf(items []jsontext.Value) (n int) {
 		n += len(i)
 	}
 	return n
+}
+
+// settle returns what waits until everything that a view taken now shows is durable: see [store.Log].
+func (s span) settle() (wait func()) {
+	reserved := make([]uint64, len(s.homes))
+	for i, p := range s.homes {
+		reserved[i] = p.log.Reserved()
+	}
+	return func() {
+		for i, p := range s.homes {
+			p.log.Wait(reserved[i])
+		}
+	}
 }
 
 // closeView closes a snapshot at the end of a request.

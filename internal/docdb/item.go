@@ -153,7 +153,7 @@ func (s *Service) ReadItem(ctx context.Context, c principal.Caller, q ItemReques
 	if err != nil {
 		return Result{}, err
 	}
-	found, err := r.item(state, partitionPrefix(*state.rec.Spec.PartitionKey, named), id)
+	found, err := r.durable(state, home, named, id)
 	if err != nil {
 		return Result{}, err
 	}
@@ -161,7 +161,6 @@ func (s *Service) ReadItem(ctx context.Context, c principal.Caller, q ItemReques
 		pay(readBase)
 		return Result{}, notFound()
 	}
-	// Whoever saw this version has seen its commit end, or can wait for no more than that.
 	out := outcome{id: id, version: found}
 	pay(out.charge())
 	result, err := r.result(state, home, out, home.log.Visible())
@@ -169,6 +168,19 @@ func (s *Service) ReadItem(ctx context.Context, c principal.Caller, q ItemReques
 		result.NotModified, result.JSON = true, nil
 	}
 	return result, err
+}
+
+// durable reads an item as no cut of the power can take it back. The store shows versions, and deletions,
+// before they are on disk; who commits one holds the lock of the item until it is.
+func (r *session) durable(c *container, home *partition, k PartitionKey, id string) (*item, error) {
+	prefix := partitionPrefix(*c.rec.Spec.PartitionKey, k)
+	found, err := r.item(c, prefix, id)
+	if err != nil || found != nil && found.lsn <= home.log.Visible() {
+		return found, err
+	}
+	t := &transaction{container: c, partition: prefix}
+	defer c.lock.lock(t.lockKeys([]string{id})...)()
+	return r.item(c, prefix, id)
 }
 
 // idOf returns the id of the item that a path segment names: an id, or a resource id of this

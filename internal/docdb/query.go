@@ -173,6 +173,7 @@ func (s *Service) Query(ctx context.Context, c principal.Caller, q FeedRequest, 
 		return Page{}, err
 	}
 	defer closeView(view, &err)
+	defer part.settle()()
 	src := &rows{view: view, state: state, part: part, after: at.after, now: r.now.Unix()}
 	if plan.Streaming() {
 		src.most = maxScan

@@ -30,6 +30,12 @@ type Log interface {
 	Abandon(seq uint64)
 	// Visible is the place up to which readers see everything.
 	Visible() uint64
+	// Reserved is the last place that was given out. What readers of the store see now is at or before it.
+	Reserved() uint64
+	// Wait returns when everything up to seq, which was reserved, has ended. A store shows what is being
+	// committed before it is durable: whoever tells others what he read waits first, or a cut of the power
+	// takes back what was told.
+	Wait(seq uint64)
 }
 
 // LocalLog is a Log whose log is the store's own write-ahead log: an entry, with its effects, is one
@@ -86,6 +92,22 @@ func (l *LocalLog) end(seq uint64) {
 		delete(l.ended, l.upTo)
 	}
 	l.moved.Broadcast()
+	for l.upTo < seq {
+		l.moved.Wait()
+	}
+}
+
+// Reserved implements [Log].
+func (l *LocalLog) Reserved() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.last
+}
+
+// Wait implements [Log].
+func (l *LocalLog) Wait(seq uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for l.upTo < seq {
 		l.moved.Wait()
 	}

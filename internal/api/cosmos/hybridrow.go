@@ -26,9 +26,6 @@ const (
 	schemaRecord    = 0x7FFFD8F1
 	schemaOperation = 0x7FE15470
 	schemaResult    = 0x7FE15471
-
-	rowHeader    = 5
-	recordHeader = 13
 )
 
 // Tokens of the paths of sparse fields, and how many paths the two schemas know.
