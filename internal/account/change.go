@@ -460,7 +460,7 @@ func (s *Service) EnsureEmulator(ctx context.Context, name, subscription string,
 		return rec.clone().Account, nil
 	}
 	id := uri.ResourceID{Subscription: subscription, ResourceGroup: "emulator", Provider: "Microsoft.DocumentDB"}.Child("databaseAccounts", name)
-	rec = s.newRecord(id, Change{Location: "local"})
+	rec = s.newRecord(id, Change{Location: "South Central US"}) // where the official emulator says it is
 	rec.Keys.Slots[indexOf(Primary)].Key = key
 	rec.Keys.Slots[indexOf(Secondary)].Key = key
 	if err := s.fill(ctx, rec, Change{}); err != nil {

@@ -139,6 +139,9 @@ func (x *exchange) checkDate() error {
 // it, the zone does not.
 func parseDate(s string) (time.Time, error) {
 	s = strings.TrimSpace(s)
+	if utc, ok := strings.CutSuffix(strings.ToUpper(s), " UTC"); ok { // as one client names the zone
+		s = s[:len(utc)] + " GMT"
+	}
 	if zone := len(s) - len("GMT"); zone > 0 {
 		s = s[:zone] + strings.ToUpper(s[zone:])
 	}

@@ -2,9 +2,11 @@ package cosmos
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"regexp"
 	"time"
 
@@ -41,12 +43,15 @@ func (x *exchange) statement() (docdb.Query, error) {
 	return q, nil
 }
 
-// query answers a query over documents. The container is one range, so the answer is final: there is
-// nothing left for the client to merge, whatever the query is.
+// query answers a query over documents. What it asks for is answered whole, over all ranges that it names:
+// there is nothing left for the client to merge, whatever the query is.
 func (x *exchange) query() error {
 	f, err := x.feedRequest()
 	if err != nil {
 		return err
+	}
+	if f.PartitionKey == nil && f.RangeID == "" && !x.flag("x-ms-documentdb-query-enablecrosspartition") {
+		return fault.New(fault.Invalid, "BadRequest", "Cross partition query is required but disabled. Please set x-ms-documentdb-query-enablecrosspartition to true, specify x-ms-documentdb-partitionkey, or revise your query to avoid this exception.")
 	}
 	q, err := x.statement()
 	if err != nil {
@@ -60,8 +65,20 @@ func (x *exchange) query() error {
 	if x.flag("x-ms-documentdb-populatequerymetrics") {
 		x.w.Header().Set("x-ms-documentdb-query-metrics", metrics(page, x.Now().Sub(started)))
 	}
+	x.indexMetrics()
 	x.page(page)
 	return nil
+}
+
+// indexMetrics tells which indexes a query used, in the older form (base64) or the newer one (percent
+// encoding): none, for there are none yet, and none that would help can be told.
+func (x *exchange) indexMetrics() {
+	switch h := x.w.Header(); {
+	case x.flag("x-ms-cosmos-populateindexmetrics-V2"):
+		h.Set("x-ms-cosmos-index-utilization", url.PathEscape(`{"Utilized":{"SingleIndexes":[],"CompositeIndexes":[]},"Potential":{"SingleIndexes":[],"CompositeIndexes":[]}}`))
+	case x.flag("x-ms-cosmos-populateindexmetrics"):
+		h.Set("x-ms-cosmos-index-utilization", base64.StdEncoding.EncodeToString([]byte(`{"UtilizedSingleIndexes":[],"PotentialSingleIndexes":[],"UtilizedCompositeIndexes":[],"PotentialCompositeIndexes":[]}`)))
+	}
 }
 
 // results runs a query. The one that asks for all documents is a feed, and is answered as one.
@@ -115,20 +132,26 @@ type planRange struct {
 	MaxInclusive bool   `json:"isMaxInclusive"`
 }
 
-// queryPlan tells the client to send the query as it is to the one range and to pass on what comes.
+// queryPlan tells the client to send the query as it is to each range and to pass on what comes. Where the
+// results of several ranges would have to be merged, there is no such plan: it is refused, because clients
+// that ask for one would put together a wrong answer.
 func (x *exchange) queryPlan() error {
 	q, err := x.statement()
 	if err != nil {
 		return err
 	}
+	perRow := true
 	if !isEverything(q.Text) {
-		if err := docdb.CheckQuery(q.Text); err != nil {
+		if perRow, err = docdb.CheckQuery(q.Text); err != nil {
 			return err
 		}
 	}
-	_, _, receipt, err := x.Service.PartitionKeyRanges(x.r.Context(), x.caller, x.containerPath())
+	ranges, _, receipt, err := x.Service.PartitionKeyRanges(x.r.Context(), x.caller, x.containerPath())
 	if err != nil {
 		return err
+	}
+	if len(ranges) > 1 && !perRow {
+		return unsupported("plans for queries whose results from several partition key ranges have to be merged; name a partition key")
 	}
 	x.receipt(receipt)
 	none := []string{}
