@@ -24,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"sync"
 	"time"
 
@@ -201,11 +202,16 @@ func (l *Log) enqueue(e Event) (*batch, error) {
 	return l.pending, nil
 }
 
-// flushAll writes batches until there are none. While one is being written the next one grows.
+// flushAll writes batches until there are none. While one is being written the next one grows. Before
+// each, others who are ready to run go first: what they record shares the sync, and where there are none
+// nothing waits.
 func (l *Log) flushAll() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.pending != nil {
+		l.mu.Unlock()
+		runtime.Gosched()
+		l.mu.Lock()
 		b := l.pending
 		l.pending = nil
 		l.idle.Broadcast()

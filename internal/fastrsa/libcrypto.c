@@ -58,20 +58,36 @@ static int pad_signature(EVP_PKEY_CTX *ctx, int padding, int hash) {
 		&& EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, RSA_PSS_SALTLEN_DIGEST) > 0;
 }
 
-int lk_decrypt(EVP_PKEY *key, int padding, int hash, const unsigned char *in, size_t len, unsigned char *out, size_t cap) {
+EVP_PKEY_CTX *lk_decryption(EVP_PKEY *key, int padding, int hash) {
 	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
-	int ok = ctx != NULL && EVP_PKEY_decrypt_init(ctx) > 0 && pad_decryption(ctx, padding, hash)
-		&& EVP_PKEY_decrypt(ctx, out, &cap, in, len) > 0;
+	int ok = ctx != NULL && EVP_PKEY_decrypt_init(ctx) > 0 && pad_decryption(ctx, padding, hash);
+	ERR_clear_error();
+	if (ok)
+		return ctx;
 	EVP_PKEY_CTX_free(ctx);
+	return NULL;
+}
+
+EVP_PKEY_CTX *lk_signature(EVP_PKEY *key, int padding, int hash) {
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+	int ok = ctx != NULL && EVP_PKEY_sign_init(ctx) > 0 && pad_signature(ctx, padding, hash);
+	ERR_clear_error();
+	if (ok)
+		return ctx;
+	EVP_PKEY_CTX_free(ctx);
+	return NULL;
+}
+
+void lk_end(EVP_PKEY_CTX *ctx) { EVP_PKEY_CTX_free(ctx); }
+
+int lk_decrypt(EVP_PKEY_CTX *ctx, const unsigned char *in, size_t len, unsigned char *out, size_t cap) {
+	int ok = EVP_PKEY_decrypt(ctx, out, &cap, in, len) > 0;
 	ERR_clear_error();
 	return ok ? (int)cap : -1;
 }
 
-int lk_sign(EVP_PKEY *key, int padding, int hash, const unsigned char *in, size_t len, unsigned char *out, size_t cap) {
-	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
-	int ok = ctx != NULL && EVP_PKEY_sign_init(ctx) > 0 && pad_signature(ctx, padding, hash)
-		&& EVP_PKEY_sign(ctx, out, &cap, in, len) > 0;
-	EVP_PKEY_CTX_free(ctx);
+int lk_sign(EVP_PKEY_CTX *ctx, const unsigned char *in, size_t len, unsigned char *out, size_t cap) {
+	int ok = EVP_PKEY_sign(ctx, out, &cap, in, len) > 0;
 	ERR_clear_error();
 	return ok ? (int)cap : -1;
 }
