@@ -375,6 +375,11 @@ func TestResolve(t *testing.T) {
 	}
 }
 
+// bearer is who comes with a resource token.
+func bearer(account string, write bool) principal.Caller {
+	return principal.Caller{Door: principal.AccountResourceToken, Account: account, Grant: &principal.Grant{Write: write}}
+}
+
 func TestAuthorizeDocuments(t *testing.T) {
 	w := newWorld(t)
 	a := w.mustChange(Change{})
@@ -414,6 +419,22 @@ func TestAuthorizeDocuments(t *testing.T) {
 		{"token makes container", token, "sqlDatabases/containers/write", "/dbs/d1", "5300"},
 		{"stranger metadata", stranger, "readMetadata", "/", "5301"},
 		{"stranger reads", stranger, "sqlDatabases/containers/items/read", "/dbs/d1/colls/c1", "5302"},
+		{"token reads users", token, "sqlDatabases/users/read", "/dbs/d1", "5300"},
+		{"token reads a permission", token, "sqlDatabases/users/permissions/read", "/dbs/d1", "5300"},
+		{"token writes scripts in scope", token, "sqlDatabases/containers/storedProcedures/write", "/dbs/d1/colls/c1", "5300"},
+		{"key reads a permission", full, "sqlDatabases/users/permissions/read", "/dbs/d1", ""},
+		{"reader reads users", reader, "sqlDatabases/users/read", "/dbs/d1", ""},
+		{"reader reads a permission", reader, "sqlDatabases/users/permissions/read", "/dbs/d1", "ReadOnlyKey"},
+		{"bearer for reading reads", bearer(a.ID, false), "sqlDatabases/containers/items/read", "/dbs/d1/colls/c1", ""},
+		{"bearer for reading queries", bearer(a.ID, false), "sqlDatabases/containers/executeQuery", "/dbs/d1/colls/c1", ""},
+		{"bearer for reading writes", bearer(a.ID, false), "sqlDatabases/containers/items/create", "/dbs/d1/colls/c1", "InsufficientPermissions"},
+		{"bearer for reading runs scripts", bearer(a.ID, false), "sqlDatabases/containers/executeStoredProcedure", "/dbs/d1/colls/c1", "InsufficientPermissions"},
+		{"bearer for all writes", bearer(a.ID, true), "sqlDatabases/containers/items/create", "/dbs/d1/colls/c1", ""},
+		{"bearer for all makes a container", bearer(a.ID, true), "sqlDatabases/containers/write", "/dbs/d1", "InsufficientPermissions"},
+		{"bearer for all makes a script", bearer(a.ID, true), "sqlDatabases/containers/storedProcedures/write", "/dbs/d1/colls/c1", "InsufficientPermissions"},
+		{"bearer for all reads permissions", bearer(a.ID, true), "sqlDatabases/users/permissions/read", "/dbs/d1", "InsufficientPermissions"},
+		{"bearer for another account", bearer("another", true), "sqlDatabases/containers/items/read", "/dbs/d1/colls/c1", "InsufficientPermissions"},
+		{"bearer of nothing", principal.Caller{Door: principal.AccountResourceToken, Account: a.ID}, "readMetadata", "/", "InsufficientPermissions"},
 		{"no door", principal.Caller{}, "readMetadata", "/", "AuthorizationFailed"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

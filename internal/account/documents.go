@@ -53,6 +53,8 @@ func signatureRefused(payload string) error {
 //	AccountKey          everything in that account
 //	AccountReadOnlyKey  reading in that account
 //	AccountToken        the account's own data roles; never changes of databases and containers
+//	AccountResourceToken
+//	                    items and metadata, by the mode of its permission; which ones, docdb decides
 //	Management          RBAC on the Resource Manager id of the database or container
 //	Platform            everything
 func (s *Service) AuthorizeDocuments(ctx context.Context, c principal.Caller, accountID, action, scope string) error {
@@ -61,6 +63,8 @@ func (s *Service) AuthorizeDocuments(ctx context.Context, c principal.Caller, ac
 		return nil
 	case principal.AccountKey, principal.AccountReadOnlyKey:
 		return authorizeKey(c, accountID, action)
+	case principal.AccountResourceToken:
+		return authorizeGrant(c, accountID, action)
 	case principal.AccountToken:
 		return s.authorizeToken(c, accountID, action, scope)
 	case principal.Management:
@@ -80,7 +84,21 @@ func authorizeKey(c principal.Caller, accountID, action string) error {
 	return nil
 }
 
+// authorizeGrant decides by what the holder of a resource token may do, not where.
+func authorizeGrant(c principal.Caller, accountID, action string) error {
+	if c.Account != accountID || c.Grant == nil || isControl(action) || !c.Grant.Write && !isRead(action) {
+		return fault.New(fault.Denied, "InsufficientPermissions",
+			"Insufficient permissions provided in the authorization header for the corresponding request. Please retry with another authorization header.")
+	}
+	return nil
+}
+
+// isRead reports whether action changes nothing. Reading a permission is no mere reading: it gives a
+// token out, which may write.
 func isRead(action string) bool {
+	if strings.HasPrefix(action, "sqlDatabases/users/permissions/") {
+		return false
+	}
 	for _, suffix := range []string{"read", "readMetadata", "executeQuery", "readChangeFeed"} {
 		if strings.HasSuffix(action, suffix) {
 			return true
@@ -89,10 +107,10 @@ func isRead(action string) bool {
 	return false
 }
 
-// isControl reports whether action changes databases, containers, throughput or scripts, which no
-// Entra token may do on the data plane.
+// isControl reports whether action changes databases, containers, throughput or scripts, or has to do
+// with users and permissions, which no Entra or resource token may do on the data plane.
 func isControl(action string) bool {
-	return !strings.Contains(action, "/containers/items/") && !isRead(action) &&
+	return strings.HasPrefix(action, "sqlDatabases/users/") || !strings.Contains(action, "/containers/items/") && !isRead(action) &&
 		!strings.HasSuffix(action, "executeStoredProcedure") && !strings.HasSuffix(action, "manageConflicts")
 }
 

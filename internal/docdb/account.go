@@ -26,11 +26,12 @@ type account struct {
 
 	schema sync.Mutex // see the package comment
 
-	mu         sync.Mutex
-	containers map[containerID]*container
-	secret     []byte             // authenticates continuation tokens; nil until it is needed
-	rates      map[string]float64 // throughput by resource id; nil when it has to be read
-	budgets    map[string]*budget
+	mu          sync.Mutex
+	containers  map[containerID]*container
+	secret      []byte             // authenticates continuation tokens; nil until it is needed
+	tokenSecret []byte             // authenticates resource tokens; nil until it is needed
+	rates       map[string]float64 // throughput by resource id; nil when it has to be read
+	budgets     map[string]*budget
 }
 
 // acquire borrows the account's store for a request.
@@ -97,23 +98,26 @@ func checkLayout(db *store.Store) error {
 	return nil
 }
 
-// continuationSecret returns the account's secret for continuation tokens, made on first use.
-func (a *account) continuationSecret() ([]byte, error) {
+// continuationSecret returns the account's secret for continuation tokens.
+func (a *account) continuationSecret() ([]byte, error) { return a.secretAt(keySecret, &a.secret) }
+
+// secretAt returns one of the account's secrets, made on first use and remembered at known.
+func (a *account) secretAt(kind byte, known *[]byte) ([]byte, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.secret != nil {
-		return a.secret, nil
+	if *known != nil {
+		return *known, nil
 	}
-	secret, err := a.db.Get([]byte{keySecret})
+	secret, err := a.db.Get([]byte{kind})
 	if errors.Is(err, store.ErrNotFound) {
 		secret = make([]byte, 32)
 		_, _ = rand.Read(secret) // never fails
-		err = a.db.Set([]byte{keySecret}, secret)
+		err = a.db.Set([]byte{kind}, secret)
 	}
 	if err != nil {
 		return nil, err
 	}
-	a.secret = secret
+	*known = secret
 	return secret, nil
 }
 
@@ -122,15 +126,17 @@ type session struct {
 	*account
 	ctx     context.Context
 	now     time.Time
-	enforce bool // throughput
+	enforce bool             // throughput
+	grant   *principal.Grant // of a resource token; nil behind other doors
 	release func()
+	refuse  func(error) error // records a refusal that comes after the guard's decision
 }
 
 // guard is the first line of every method: it decides whether the caller may do action at the place
 // and only then lends the account's store. Places are given in names or resource ids; because rights
 // stand on names, a resource id is looked up before the decision, which shows nothing of it.
 func (s *Service) guard(ctx context.Context, c principal.Caller, accountID, action, database, containerName string) (*session, error) {
-	if !looksLikeRID(database, 4) && !looksLikeRID(containerName, 8) {
+	if c.Grant != nil || !looksLikeRID(database, 4) && !looksLikeRID(containerName, 8) {
 		if err := s.decide(ctx, c, accountID, action, database, containerName); err != nil {
 			return nil, err
 		}
@@ -139,14 +145,19 @@ func (s *Service) guard(ctx context.Context, c principal.Caller, accountID, acti
 	if err != nil {
 		return nil, err
 	}
-	if looksLikeRID(database, 4) || looksLikeRID(containerName, 8) {
+	if c.Grant == nil && (looksLikeRID(database, 4) || looksLikeRID(containerName, 8)) {
 		database, containerName = a.names(database, containerName)
 		if err := s.decide(ctx, c, accountID, action, database, containerName); err != nil {
 			release()
 			return nil, err
 		}
 	}
-	return &session{account: a, ctx: ctx, now: s.cfg.Now(), enforce: s.cfg.Enforce, release: release}, nil
+	refuse := func(err error) error { return s.audited(ctx, c, accountID, action, database, containerName, err) }
+	if err := a.opens(c.Grant, action, database, containerName); err != nil {
+		release()
+		return nil, refuse(err)
+	}
+	return &session{refuse: refuse, account: a, ctx: ctx, now: s.cfg.Now(), enforce: s.cfg.Enforce, grant: c.Grant, release: release}, nil
 }
 
 // names translates resource ids to the names that they stand for, as far as they do.
@@ -163,14 +174,19 @@ func (a *account) names(database, containerName string) (string, string) {
 	return d.Name, containerName
 }
 
-// decide asks the authorizer and writes decisions about changes of the schema to the audit log. When
-// the log fails, the operation is refused.
+// decide asks the authorizer.
 func (s *Service) decide(ctx context.Context, c principal.Caller, accountID, action, database, containerName string) error {
-	at := scope(database, containerName)
-	decision := s.cfg.Authorizer.AuthorizeDocuments(ctx, c, accountID, action, at)
-	if !changesSchema(action) {
-		return decision
+	decision := s.cfg.Authorizer.AuthorizeDocuments(ctx, c, accountID, action, scope(database, containerName))
+	return s.audited(ctx, c, accountID, action, database, containerName, decision)
+}
+
+// audited writes refusals, and whatever is decided about changes of the schema and about giving tokens
+// out, to the audit log. When the log fails, the operation is refused.
+func (s *Service) audited(ctx context.Context, c principal.Caller, accountID, action, database, containerName string, decision error) error {
+	if decision == nil && !changesSchema(action) && action != actionReadPermission {
+		return nil
 	}
+	at := scope(database, containerName)
 	e := audit.By(c, s.cfg.Now(), "Microsoft.DocumentDB/databaseAccounts/"+action, accountID+at).Decided(decision)
 	if err := s.cfg.Audit.Record(ctx, e); err != nil {
 		return errors.Join(err, decision)

@@ -76,6 +76,9 @@ func (s *Service) Batch(ctx context.Context, c principal.Caller, q ItemRequest, 
 	if err != nil {
 		return nil, Receipt{}, err
 	}
+	if err := r.covers(named); err != nil {
+		return nil, Receipt{}, err
+	}
 	parsed, ids, failed, err := r.parseBatch(state, ops)
 	outcomes := make([]outcome, len(ops))
 	home := state.at(effective(*state.rec.Spec.PartitionKey, named))

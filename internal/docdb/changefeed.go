@@ -42,7 +42,7 @@ func (s *Service) ChangeFeed(ctx context.Context, c principal.Caller, q ChangeFe
 		return ChangeFeedPage{}, err
 	}
 	defer end()
-	part, err := q.span(state)
+	part, err := r.span(&q.FeedRequest, state)
 	if err != nil {
 		return ChangeFeedPage{}, err
 	}

@@ -355,6 +355,7 @@ func deleteContainerIn(b *store.Batch, rec containerRecord) {
 	id := rec.id()
 	b.Delete(key(keyContainerName, be32(rec.Database), []byte(rec.Spec.ID)))
 	b.Delete(key(keyContainer, id[:]))
+	deleteResourcesIn(b, id[:], StoredProcedures, Triggers, Functions)
 	for _, kind := range []byte{keyItem, keyOrder, keyPartition, keyUnique, keyChange, keyLog, keyVersion, keyTrimmed} {
 		r := below(kind, id[:])
 		b.DeleteRange(r.Lower, r.Upper)

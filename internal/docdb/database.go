@@ -208,6 +208,20 @@ func (s *Service) Database(ctx context.Context, c principal.Caller, accountID, n
 	return rec.view(), err
 }
 
+// AdmitAccount decides whether the caller may see what an account is, which clients ask for first: with a
+// right on its metadata, or with any token for something in it. The account's key must be usable.
+func (s *Service) AdmitAccount(ctx context.Context, c principal.Caller, accountID string) error {
+	if c.Grant != nil {
+		return s.decide(ctx, c, accountID, "readMetadata", "", "") // its proof has used the store already
+	}
+	r, err := s.guard(ctx, c, accountID, "readMetadata", "", "")
+	if err != nil {
+		return err
+	}
+	r.release()
+	return nil
+}
+
 // Databases returns all databases in the order of their creation.
 func (s *Service) Databases(ctx context.Context, c principal.Caller, accountID string) ([]Database, error) {
 	r, err := s.guard(ctx, c, accountID, "readMetadata", "", "")
@@ -258,6 +272,7 @@ func (a *account) deleteDatabaseIn(b *store.Batch, rec databaseRecord, inside []
 	}
 	b.Delete(key(keyDatabaseName, []byte(rec.Name)))
 	b.Delete(key(keyDatabase, be32(rec.Number)))
+	deleteResourcesIn(b, be32(rec.Number), Users, Permissions, ClientEncryptionKeys)
 	return a.deleteOffersOf(b, databaseRID(rec.Number))
 }
 

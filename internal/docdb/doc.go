@@ -7,6 +7,13 @@
 // nothing can be answered from memory: what is cached (definitions, sequence numbers) belongs to one
 // opening of one store and is dropped by [Service.Forget].
 //
+// # Resources and tokens
+//
+// Users, permissions, client encryption keys and scripts are kept and given back as they were sent
+// (resource.go); scripts do not run yet. Who reads a permission gets a resource token (permission.go): a
+// proof for whoever holds it, good for what the permission opens and until it, or its user, is replaced or
+// deleted. The authorizer decides what the bearer of a token may do, this package where (grant.go).
+//
 // # Partitions and their sequence
 //
 // A container is made of partition key ranges, which share the effective partition keys from "" to "FF"
@@ -43,12 +50,16 @@
 //	key                  value
 //	00                   layout version, one byte
 //	01                   secret that authenticates continuation tokens, 32 random bytes
-//	02 kind              last number given out: 'd' databases, 'c' containers, 'o' offers
+//	02 kind              last number given out: 'd' databases, 'c' containers, 'o' offers, 'u' users and
+//	                     client encryption keys, 'p' permissions, 's' scripts
+//	03                   secret that authenticates resource tokens, 32 random bytes
 //	10 name              number of a database, 4 bytes
 //	11 D                 database record, JSON
 //	12 D name            C of a container in database D
 //	13 C                 container record, JSON
 //	14 O                 offer record, JSON; O is 3 bytes
+//	15 k B name          number of a resource of kind k (resourcekind.go) in B, 4 bytes
+//	16 k B N             record of that resource, JSON; B is a database (4 bytes), or a container or user (8)
 //	20 C E P id          item: header (see record.go), then the user's JSON
 //	21 C V               E P id of the item V: all items in the order of their resource ids
 //	22 C E P V           id: the same order within one logical partition
@@ -63,7 +74,7 @@
 //
 // # Locks
 //
-// In this order: schema (one per account: creating and deleting databases, containers, offers), the
+// In this order: schema (one per account: changing databases, containers, offers and resources), the
 // container (readers are item operations, the writer is its deletion or replacement), the items and
 // unique keys of a commit in key order. Only item locks and the read side of the container are held
 // while a commit syncs.

@@ -463,7 +463,7 @@ func TestGuard(t *testing.T) {
 	if last.Outcome != audit.Denied || last.Operation != "Microsoft.DocumentDB/databaseAccounts/sqlDatabases/containers/delete" {
 		t.Errorf("audit: %+v", last)
 	}
-	if n := len(w.events); n != 3 { // database, container, the refusal; no items
+	if n := len(w.events); n != 4 { // database, container, the refusals; no items
 		t.Errorf("%d events", n)
 	}
 }

@@ -10,6 +10,7 @@ const (
 	reasonKeyMismatch       = "PartitionKeyMismatch"    // 400/1001
 	reasonContainerMismatch = "CollectionRidMismatch"   // 400/1024: the name leads to another container than the caller means
 	reasonRangeGone         = "PartitionKeyRangeGone"   // 410/1002
+	reasonMalformedToken    = "5001"                    // 401
 	reasonCondition         = "PatchConditionNotMet"    // 412/1110
 )
 

@@ -65,6 +65,14 @@ type span struct {
 // first is the partition that stands for the request in its receipt.
 func (s span) first() *partition { return s.homes[0] }
 
+// span works out what a request looks at, if the session may read all of it.
+func (r *session) span(q *FeedRequest, state *container) (span, error) {
+	if err := r.coversAll(q); err != nil {
+		return span{}, err
+	}
+	return q.span(state)
+}
+
 // span works out what a request looks at.
 func (q *FeedRequest) span(state *container) (span, error) {
 	d := *state.rec.Spec.PartitionKey
@@ -191,7 +199,7 @@ func (s *Service) ReadFeed(ctx context.Context, c principal.Caller, q FeedReques
 		return Page{}, err
 	}
 	defer end()
-	part, err := q.span(state)
+	part, err := r.span(&q, state)
 	if err != nil {
 		return Page{}, err
 	}

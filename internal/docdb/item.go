@@ -148,6 +148,9 @@ func (s *Service) ReadItem(ctx context.Context, c principal.Caller, q ItemReques
 	if id, err = r.idOf(state, id); err != nil {
 		return Result{}, err
 	}
+	if err := r.covers(named, id); err != nil {
+		return Result{}, err
+	}
 	home := state.at(effective(*state.rec.Spec.PartitionKey, named))
 	pay, err := r.admit(state, home)
 	if err != nil {

@@ -12,11 +12,14 @@ const (
 	keyLayout        = 0x00
 	keySecret        = 0x01
 	keyCounter       = 0x02
+	keyTokenSecret   = 0x03
 	keyDatabaseName  = 0x10
 	keyDatabase      = 0x11
 	keyContainerName = 0x12
 	keyContainer     = 0x13
 	keyOffer         = 0x14
+	keyResourceName  = 0x15
+	keyResource      = 0x16
 	keyItem          = 0x20
 	keyOrder         = 0x21
 	keyPartition     = 0x22

@@ -38,6 +38,9 @@ type pending struct {
 // sequence number of the commit, or the visible one when nothing changed. The caller holds the
 // container's life for reading.
 func (r *session) transact(c *container, k PartitionKey, ids []string, propose func(t *transaction) error) (home *partition, lsn uint64, err error) {
+	if err := r.covers(k, ids...); err != nil {
+		return c.parts[0], 0, err
+	}
 	epk := effective(*c.rec.Spec.PartitionKey, k)
 	t := &transaction{session: r, container: c, key: k, items: map[string]*pending{}, home: c.at(epk), epk: epk,
 		partition: partitionPrefix(*c.rec.Spec.PartitionKey, k)}

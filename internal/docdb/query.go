@@ -155,7 +155,7 @@ func (s *Service) Query(ctx context.Context, c principal.Caller, q FeedRequest, 
 	if err != nil {
 		return Page{}, err
 	}
-	part, err := q.span(state)
+	part, err := r.span(&q, state)
 	if err != nil {
 		return Page{}, err
 	}

@@ -33,6 +33,8 @@ const (
 	AccountKey Door = "account-key"
 	// AccountReadOnlyKey is an account's data plane signed with a read-only master key.
 	AccountReadOnlyKey Door = "account-readonly-key"
+	// AccountResourceToken is an account's data plane with a resource token, which opens what its Grant says.
+	AccountResourceToken Door = "account-resource-token"
 	// Directory is Microsoft Graph.
 	Directory Door = "directory"
 	// Platform is the server itself (background work, first start). Never made from a request.
@@ -53,6 +55,18 @@ type Caller struct {
 	Request  string   // correlation id of the request
 	Client   string   // what the client says it is; for records only
 	URI      string   // what was asked for, of the query only the api-version; for records only
+	Grant    *Grant   // of a resource token: what it opens; nil behind all other doors
+}
+
+// Grant is what a resource token opens: a place in the account that its caller names. It was looked up
+// when the token was proven, and is good for one request.
+type Grant struct {
+	Permission   string // resource id of the permission
+	Container    string // resource id
+	Kind         string // docs, sprocs, triggers, udfs; "" for all that is in the container
+	Child        string // id of the item or resource id of the script; "" for all
+	PartitionKey string // JSON array of the logical partition, or of a prefix; "" for all
+	Write        bool   // the mode is All, not Read
 }
 
 // IDs returns the object ids under which a grant to the caller may stand: its own and its groups'.
@@ -75,6 +89,8 @@ func (c Caller) Label() string {
 		return "platform"
 	case c.Door == AccountKey || c.Door == AccountReadOnlyKey:
 		return string(c.Door)
+	case c.Grant != nil:
+		return string(c.Door) + "/" + c.Grant.Permission
 	case c.Name != "" && c.Kind == User:
 		return c.Name
 	default:

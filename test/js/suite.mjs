@@ -64,6 +64,45 @@ const bulk = await container.items.bulk([
 ]);
 assert.deepEqual(bulk.map((r) => r.statusCode), [201, 201]);
 
+// Scripts are kept and do not run.
+const { resource: sproc } = await container.scripts.storedProcedures.create({ id: "add", body: "function add(a) {}" });
+assert.ok(sproc._self.includes("/sprocs/"));
+await refused(container.scripts.storedProcedures.create({ id: "add", body: "x" }), 409);
+await refused(container.scripts.storedProcedure("add").execute("a", [1]), 400);
+assert.equal((await container.scripts.trigger("t").read().catch((e) => ({ statusCode: e.code }))).statusCode, 404);
+await container.scripts.triggers.create({ id: "t", body: "function t() {}", triggerType: "pre", triggerOperation: "all" });
+await container.scripts.userDefinedFunctions.create({ id: "f", body: "function f() {}" });
+assert.equal((await container.scripts.userDefinedFunction("f").replace({ id: "f", body: "function g() {}" })).resource.body, "function g() {}");
+assert.equal((await container.scripts.triggers.query("SELECT * FROM c WHERE c.id = 't'").fetchAll()).resources[0].triggerType, "Pre");
+await refused(container.items.create({ id: "x", kind: "a" }, { preTriggerInclude: "t" }), 400);
+assert.deepEqual((await container.conflicts.readAll().fetchAll()).resources, []);
+
+// Users, permissions and the tokens that come of them.
+const { user } = await database.users.create({ id: "ada" });
+assert.equal((await database.users.upsert({ id: "ada" })).statusCode, 200);
+const { resource: wide } = await user.permissions.create({ id: "wide", permissionMode: "Read", resource: container.url });
+assert.match(wide._token, /^type=resource&ver=1&sig=[^;]+;[^;]+;$/);
+const { resource: narrow } = await user.permissions.create({ id: "narrow", permissionMode: "All", resource: container.url, resourcePartitionKey: ["a"] }, { resourceTokenExpirySeconds: 600 });
+assert.equal((await user.permissions.readAll().fetchAll()).resources.length, 2);
+const bearer = (tokens) => new CosmosClient({ endpoint: process.env.ENDPOINT, resourceTokens: tokens }).database("js").container("things é");
+const reader = bearer({ [container.url]: wide._token });
+assert.equal((await reader.item("1", "a").read()).resource.n, 7);
+assert.equal((await reader.items.query("SELECT * FROM c", { partitionKey: "a" }).fetchAll()).resources.length, 2);
+assert.equal((await reader.items.query("SELECT VALUE COUNT(1) FROM c").fetchAll()).resources[0], 7);
+assert.equal((await reader.items.readAll().fetchAll()).resources.length, 7);
+await refused(reader.items.create({ id: "r", kind: "a" }), 403);
+await refused(reader.delete(), 403);
+const writer = bearer({ [container.url]: narrow._token });
+assert.equal((await writer.items.upsert({ id: "w", kind: "a" })).statusCode, 201);
+await refused(writer.items.upsert({ id: "w", kind: "b" }), 403);
+await refused(writer.items.query("SELECT * FROM c").fetchAll(), 403);
+const feed = new CosmosClient({ endpoint: process.env.ENDPOINT, permissionFeed: [narrow] }).database("js").container("things é");
+assert.equal((await feed.item("w", "a").delete()).statusCode, 204);
+await user.permission("narrow").replace({ id: "narrow", permissionMode: "All", resource: container.url, resourcePartitionKey: ["b"] });
+await refused(writer.item("1", "a").read(), 403);
+await user.delete();
+await refused(reader.item("1", "a").read(), 403);
+
 // Ends.
 assert.equal((await container.item("1", "a").delete()).statusCode, 204);
 await refused(container.item("1", "a").delete(), 404);

@@ -19,9 +19,7 @@ func (x *exchange) accountRoot() error {
 	if x.r.Method != http.MethodGet {
 		return methodNotAllowed()
 	}
-	// The list itself is not shown: reading it needs what reading the account needs, a right on the
-	// account's metadata and a key that may be used.
-	if _, err := x.Service.Databases(x.r.Context(), x.caller, x.account.ID); err != nil {
+	if err := x.Service.AdmitAccount(x.r.Context(), x.caller, x.account.ID); err != nil {
 		return err
 	}
 	here := []location{{Name: x.account.Location, Endpoint: "https://" + x.authority() + "/"}}

@@ -14,10 +14,11 @@ import (
 
 // Limits of the authorization header in bytes, and of the age of a signature.
 const (
-	maxMasterHeader = 1024
-	maxTokenHeader  = 16 << 10
-	tokenValidity   = 15 * time.Minute
-	clockSkew       = 15 * time.Minute
+	maxMasterHeader   = 1024
+	maxResourceHeader = 8 << 10
+	maxTokenHeader    = 16 << 10
+	tokenValidity     = 15 * time.Minute
+	clockSkew         = 15 * time.Minute
 )
 
 // credential is a parsed authorization header.
@@ -56,7 +57,7 @@ func parseAuthorization(header string) (credential, error) {
 	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || version != "1.0" && version != "1" || sig == "" {
 		return credential{}, malformed()
 	}
-	if kind == "master" && len(header) > maxMasterHeader {
+	if kind == "master" && len(header) > maxMasterHeader || kind == "resource" && len(header) > maxResourceHeader {
 		return credential{}, malformed()
 	}
 	return credential{kind: kind, sig: sig}, nil
@@ -78,7 +79,7 @@ func (x *exchange) authenticate() error {
 	case "aad":
 		err = x.authenticateToken(c.sig)
 	case "resource":
-		err = unauthorized("5001", "This server does not support resource tokens.")
+		err = x.authenticateResource(c.sig)
 	default:
 		err = malformed()
 	}
@@ -87,9 +88,25 @@ func (x *exchange) authenticate() error {
 	return err
 }
 
-func (x *exchange) authenticateKey(sig string) error {
+// localAuth refuses what is proven by the account's own secrets when the account does not want it.
+func (x *exchange) localAuth() error {
 	if x.account.LocalAuthDisabled {
 		return unauthorized("5202", "Local Authorization is disabled. Use an AAD token to authorize all requests.")
+	}
+	return nil
+}
+
+func (x *exchange) authenticateResource(sig string) (err error) {
+	if err := x.localAuth(); err != nil {
+		return err
+	}
+	x.caller, err = x.Service.VerifyResourceToken(x.r.Context(), x.account.ID, sig)
+	return err
+}
+
+func (x *exchange) authenticateKey(sig string) error {
+	if err := x.localAuth(); err != nil {
+		return err
 	}
 	raw, err := base64.StdEncoding.DecodeString(sig)
 	if err != nil {

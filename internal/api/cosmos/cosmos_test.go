@@ -89,6 +89,10 @@ func (w *world) AuthorizeDocuments(_ context.Context, c principal.Caller, accoun
 	if c.Account != account {
 		return fault.New(fault.Denied, "", "wrong account")
 	}
+	reads := action == "readMetadata" || strings.HasSuffix(action, "/items/read") || strings.HasSuffix(action, "/executeQuery")
+	if c.Grant != nil && !reads && !(c.Grant.Write && strings.Contains(action, "/items/")) {
+		return fault.New(fault.Denied, "InsufficientPermissions", "Insufficient permissions")
+	}
 	return nil
 }
 
@@ -370,7 +374,13 @@ func TestErrors(t *testing.T) {
 			nested("BadRequest", "ConsistencyLevel Strong specified in the request is invalid when service is configured with consistency level Session. Ensure the request consistency level is not stronger than the service consistency level.")},
 		{"resource token", "GET", "/dbs", "", map[string]string{"Authorization": "type=resource&ver=1&sig=a"}, 401, "5001", ""},
 		{"bad key header", "GET", "/dbs/d/colls/c/docs/1", "docs dbs/d/colls/c/docs/1", map[string]string{"x-ms-documentdb-partitionkey": `["a"`}, 400, "", ""},
-		{"sprocs", "POST", "/dbs/d/colls/c/sprocs", "sprocs dbs/d/colls/c", nil, 400, "", nested("BadRequest", "This server does not support sprocs.")},
+		{"sproc without body", "POST", "/dbs/d/colls/c/sprocs", "sprocs dbs/d/colls/c", nil, 400, "", ""},
+		{"long resource token", "GET", "/dbs", "", map[string]string{"Authorization": "type=resource&ver=1&sig=" + strings.Repeat("a", 8<<10)}, 401, "5001", ""},
+		{"long key", "GET", "/dbs", "", map[string]string{"Authorization": "type=master&ver=1.0&sig=" + strings.Repeat("a", 1<<10)}, 401, "5001", ""},
+		{"long token", "GET", "/dbs", "", map[string]string{"Authorization": "type=aad&ver=1.0&sig=" + strings.Repeat("a", 16<<10)}, 401, "5001", ""},
+		{"life of a token", "POST", "/dbs/d/users/u/permissions", "permissions dbs/d/users/u", map[string]string{"x-ms-documentdb-expiry-seconds": "an hour"}, 400, "",
+			nested("BadRequest", "The header x-ms-documentdb-expiry-seconds is not a number of seconds.")},
+		{"no user", "GET", "/dbs/d/users/none/permissions", "permissions dbs/d/users/none", nil, 404, "1003", ""},
 		{"unknown path", "GET", "/dbs/d/colls/c/docs/1/x", "x dbs/d/colls/c/docs/1", nil, 404, "", ""},
 	}
 	for _, tt := range tests {

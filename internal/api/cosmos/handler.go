@@ -3,12 +3,12 @@
 //
 // Requests are told apart by host (which account), path, method and, below docs, headers. The path is
 // matched here and never redirected, because clients sign it. Every request is authenticated before
-// anything else is said about it: by a signature with one of the account's master keys, or by an
-// Entra token for the account. What the caller may do is decided by package docdb, whose faults one
-// function, in errors.go, turns into the wire's form.
+// anything else is said about it: by a signature with one of the account's master keys, by an Entra
+// token for the account, or by a resource token, which package docdb gave out and proves. What the
+// caller may do is decided by package docdb, whose faults one function, in errors.go, turns into the
+// wire's form.
 //
-// Not offered: scripts, users and permissions, resource tokens, the change feed of all versions,
-// batches in the binary form HybridRow, and Direct mode. They are refused with an error that says so.
+// Not offered: running scripts, and Direct mode. They are refused with an error that says so.
 package cosmos
 
 import (
@@ -193,11 +193,20 @@ var routes = map[string]func(*exchange) error{
 	"dbs/*/colls/*/docs/*":    (*exchange).item,
 	"offers":                  (*exchange).offers,
 	"offers/*":                (*exchange).offer,
-	"dbs/*/colls/*/sprocs":    (*exchange).emptyFeed,
-	"dbs/*/colls/*/triggers":  (*exchange).emptyFeed,
-	"dbs/*/colls/*/udfs":      (*exchange).emptyFeed,
 	"dbs/*/colls/*/conflicts": (*exchange).emptyFeed,
-	"dbs/*/users":             (*exchange).emptyFeed,
+
+	"dbs/*/users":                  resources(docdb.Users),
+	"dbs/*/users/*":                one(docdb.Users),
+	"dbs/*/users/*/permissions":    resources(docdb.Permissions),
+	"dbs/*/users/*/permissions/*":  one(docdb.Permissions),
+	"dbs/*/clientencryptionkeys":   resources(docdb.ClientEncryptionKeys),
+	"dbs/*/clientencryptionkeys/*": one(docdb.ClientEncryptionKeys),
+	"dbs/*/colls/*/sprocs":         resources(docdb.StoredProcedures),
+	"dbs/*/colls/*/sprocs/*":       one(docdb.StoredProcedures),
+	"dbs/*/colls/*/triggers":       resources(docdb.Triggers),
+	"dbs/*/colls/*/triggers/*":     one(docdb.Triggers),
+	"dbs/*/colls/*/udfs":           resources(docdb.Functions),
+	"dbs/*/colls/*/udfs/*":         one(docdb.Functions),
 }
 
 // methodNotAllowed is for methods that a resource does not have.

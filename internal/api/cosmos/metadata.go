@@ -185,23 +185,14 @@ func (x *exchange) deleted(err error) error {
 	return nil
 }
 
-// emptyFeed answers lists of what this server never has.
+// emptyFeed answers the list of conflicts: with one place that takes writes there are none.
 func (x *exchange) emptyFeed() error {
-	names := map[string]string{"sprocs": "StoredProcedures", "triggers": "Triggers", "udfs": "UserDefinedFunctions", "conflicts": "Conflicts", "users": "Users"}
-	kind := x.at[len(x.at)-1]
 	if x.r.Method != http.MethodGet && !x.isQuery() {
-		return unsupported(kind)
-	}
-	if kind == "users" {
-		d, err := x.Service.Database(x.r.Context(), x.caller, x.account.ID, x.at.name(0))
-		if err == nil {
-			x.feed(d.RID, names[kind], nil)
-		}
-		return err
+		return methodNotAllowed()
 	}
 	c, err := x.Service.Container(x.r.Context(), x.caller, x.account.ID, x.at.name(0), x.at.name(1))
 	if err == nil {
-		x.feed(c.RID, names[kind], nil)
+		x.feed(c.RID, "Conflicts", nil)
 	}
 	return err
 }
