@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -203,5 +204,39 @@ func TestVersionRefusals(t *testing.T) {
 		if fault.KindOf(err) != fault.Invalid {
 			t.Errorf("retention %s: %v", bad, err)
 		}
+	}
+}
+
+// TestLogIsTrimmed: what is older than the retention goes, with the versions; a continuation from before is
+// refused, one from within goes on.
+func TestLogIsTrimmed(t *testing.T) {
+	if os.Getenv("LATCHKEY_TORTURE") == "" {
+		t.Skip("takes 74,000 commits; set LATCHKEY_TORTURE=1")
+	}
+	w, ctx := newWorld(t), context.Background()
+	path := w.container(versioned) // an hour
+	q := at(path, `["a"]`)
+	read := func(since string) (docdb.ChangeFeedPage, error) {
+		return w.ChangeFeed(ctx, key, docdb.ChangeFeedRequest{AllVersions: true, Since: since, FeedRequest: docdb.FeedRequest{Path: path, MaxItems: 1}})
+	}
+	old, err := read("*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const commits = 74_000
+	for i := range commits {
+		w.now = w.now.Add(time.Second)
+		if _, err := w.UpsertItem(ctx, key, q, fmt.Appendf(nil, `{"id":"x","pk":"a","v":%d}`, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if logs, versions := count(t, w, 0x31), count(t, w, 0x32); logs > 1<<16+1<<12 || versions > logs || logs < 1<<16 {
+		t.Errorf("%d log records, %d versions", logs, versions)
+	}
+	_, err = read(old.ETag)
+	wantFault(t, err, fault.Invalid, "RetentionExceeded")
+	page, err := read(fmt.Sprintf(`"%d"`, commits-1000))
+	if err != nil || len(page.Items) != 1 {
+		t.Errorf("%d items, %v", len(page.Items), err)
 	}
 }
