@@ -92,6 +92,8 @@ func checkLayout(db *store.Store) error {
 		return db.Set([]byte{keyLayout}, []byte{layoutVersion})
 	case err != nil:
 		return err
+	case len(v) == 1 && v[0] == oldestLayout:
+		return db.Set([]byte{keyLayout}, []byte{layoutVersion}) // indexes are built as containers are used
 	case len(v) != 1 || v[0] != layoutVersion:
 		return fmt.Errorf("docdb: the account's store has layout %x, this program knows %d", v, layoutVersion)
 	}

@@ -25,6 +25,7 @@ type change struct {
 	oldRange  uint32 // number of the range in which old was made
 	oldUnique []uniqueEntry
 	newUnique []uniqueEntry
+	index     []indexChange
 }
 
 // itemKey locates an item within its container.
@@ -101,6 +102,10 @@ func changeKey(id containerID, rangeNumber uint32, i *item) []byte {
 
 func applyChange(b *store.Batch, e entry, c change) {
 	at := c.key.bytes()
+	epk, _, _ := skipEscaped(at)
+	for _, x := range c.index {
+		x.apply(b, epk)
+	}
 	for _, u := range c.oldUnique {
 		b.Delete(u.key(e.container, c.key.partition))
 	}

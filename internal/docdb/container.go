@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/latchkey-db/latchkey/internal/fault"
 	"github.com/latchkey-db/latchkey/internal/jsonx"
@@ -47,6 +48,8 @@ type containerRecord struct {
 	TS       int64      `json:"ts"`
 	// Ranges are all partition key ranges that the container ever had; none stands for [whole].
 	Ranges []rangeRecord `json:"ranges,omitempty"`
+	// Index is nil in records from before there were indexes.
+	Index *indexRecord `json:"index,omitempty"`
 }
 
 func (r containerRecord) id() containerID { return newContainerID(r.Database, r.Number) }
@@ -77,6 +80,9 @@ type container struct {
 	rec   containerRecord
 	parts []*partition // in the order of their bounds
 	lock  keyLocks
+	// indexes are guarded by life. building tells without it that one of them is not complete.
+	indexes  generations
+	building atomic.Bool
 }
 
 // unique returns the unique keys of the container. The caller holds life.
@@ -111,6 +117,10 @@ func (a *account) containerRecord(d databaseRecord, name string) (containerRecor
 
 // load returns the container with that id, from memory or from the store.
 func (a *account) load(id containerID) (*container, error) {
+	secret, err := a.pathSecret()
+	if err != nil {
+		return nil, err
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if c := a.containers[id]; c != nil {
@@ -124,7 +134,12 @@ func (a *account) load(id containerID) (*container, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &container{id: id, rec: rec, parts: parts}
+	c := &container{id: id, parts: parts}
+	if c.indexes, err = a.openIndexes(&rec, secret); err != nil {
+		return nil, err
+	}
+	c.rec = rec
+	c.building.Store(c.indexes.building != nil)
 	a.containers[id] = c
 	return c, nil
 }
@@ -216,7 +231,8 @@ func (r *session) createContainer(database string, def definition, t Throughput)
 			t.Manual = minManual
 		}
 	}
-	rec := containerRecord{Database: d.Number, Spec: def, ETag: newETag(), TS: r.now.Unix(), Ranges: divided(t, *def.PartitionKey)}
+	rec := containerRecord{Database: d.Number, Spec: def, ETag: newETag(), TS: r.now.Unix(), Ranges: divided(t, *def.PartitionKey),
+		Index: &indexRecord{Last: 1, Serving: 1}}
 	if err := r.commit(func(b *store.Batch) error { return r.putNewContainer(b, &rec, t) }); err != nil {
 		return Container{}, err
 	}
@@ -297,10 +313,19 @@ func (s *Service) ReplaceContainer(ctx context.Context, c principal.Caller, acco
 		return Container{}, err
 	}
 	rec.ETag, rec.TS = newETag(), r.now.Unix()
-	if err := r.commit(func(b *store.Batch) error { return putRecord(b, key(keyContainer, state.id[:]), rec) }); err != nil {
+	indexes, replaced, err := r.transform(state, &rec)
+	if err != nil {
 		return Container{}, err
 	}
-	state.rec = rec
+	err = r.commit(func(b *store.Batch) error {
+		replaced(b)
+		return putRecord(b, key(keyContainer, state.id[:]), rec)
+	})
+	if err != nil {
+		return Container{}, err
+	}
+	state.rec, state.indexes = rec, indexes
+	state.building.Store(indexes.building != nil)
 	return rec.view(state.parts[0].log.Visible()), nil
 }
 
@@ -356,7 +381,8 @@ func deleteContainerIn(b *store.Batch, rec containerRecord) {
 	b.Delete(key(keyContainerName, be32(rec.Database), []byte(rec.Spec.ID)))
 	b.Delete(key(keyContainer, id[:]))
 	deleteResourcesIn(b, id[:], StoredProcedures, Triggers, Functions)
-	for _, kind := range []byte{keyItem, keyOrder, keyPartition, keyUnique, keyChange, keyLog, keyVersion, keyTrimmed} {
+	for _, kind := range []byte{keyItem, keyOrder, keyPartition, keyUnique, keyChange, keyLog, keyVersion, keyTrimmed,
+		keyTerm, keyShape, keyShaped, keyComposite, keyBuilt} {
 		r := below(kind, id[:])
 		b.DeleteRange(r.Lower, r.Upper)
 	}

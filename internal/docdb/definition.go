@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/latchkey-db/latchkey/internal/docdb/index"
 	"github.com/latchkey-db/latchkey/internal/fault"
 	"github.com/latchkey-db/latchkey/internal/jsonx"
 )
@@ -178,7 +179,8 @@ func (s *definition) normalizeIndexing() error {
 	}
 	out = append(out, o.Without(func(n string) bool { _, ok := out.Get(n); return ok })...)
 	s.IndexingPolicy = json.RawMessage(withEtagExcluded(out, mode).Join())
-	return nil
+	_, err = index.ParsePolicy(s.IndexingPolicy)
+	return policyFault(err)
 }
 
 // indexed reports whether writes pay for an index.

@@ -28,10 +28,19 @@ const (
 	keyLog           = 0x31
 	keyVersion       = 0x32
 	keyTrimmed       = 0x33
+	keyTerm          = 0x40
+	keyShape         = 0x41
+	keyShaped        = 0x42
+	keyComposite     = 0x43
+	keyBuilt         = 0x44
 )
 
-// layoutVersion is the version of the key layout that this code writes and reads.
-const layoutVersion = 1
+// layoutVersion is the version of the key layout that this code writes. It also reads oldestLayout, which
+// is the same without indexes.
+const (
+	layoutVersion = 2
+	oldestLayout  = 1
+)
 
 // appendEscaped appends s so that the result sorts as s does, is no prefix of another result, and
 // can be followed by anything: 00 becomes 00 FF, and 00 01 ends it.
@@ -100,6 +109,8 @@ func key(kind byte, parts ...[]byte) []byte {
 
 func be32(n uint32) []byte { return binary.BigEndian.AppendUint32(nil, n) }
 func be64(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+
+func fromBE64(b []byte) uint64 { return binary.BigEndian.Uint64(b) }
 
 // below is the range of all keys of a kind that begin with parts.
 func below(kind byte, parts ...[]byte) store.Range { return store.Prefix(key(kind, parts...)) }

@@ -129,13 +129,34 @@ func (t *transaction) commit() (uint64, error) {
 			i.number = itemNumber(t.home.Number, lsn, i.place)
 		}
 	}
+	learned := t.reindex(changes)
 	e := entry{container: t.container.id, rangeNumber: t.home.Number, ts: t.session.now.Unix(), changes: changes,
 		versions: t.container.rec.Spec.retention() > 0, expiry: t.expiry}
 	if e.trim, err = t.trim(lsn); err != nil {
 		log.Abandon(lsn)
 		return log.Visible(), err
 	}
-	return lsn, log.Append(lsn, e)
+	if err := log.Append(lsn, e); err != nil {
+		return lsn, err
+	}
+	learned()
+	return lsn, nil
+}
+
+// reindex works out what the changes, whose numbers are fixed, do to the container's indexes.
+func (t *transaction) reindex(changes []change) (learned func()) {
+	var all []func()
+	for i := range changes {
+		c := &changes[i]
+		var f func()
+		c.index, f = t.container.reindex(c.old, c.new)
+		all = append(all, f)
+	}
+	return func() {
+		for _, f := range all {
+			f()
+		}
+	}
 }
 
 // trim is the sequence number below which log records and old versions may go: once in logStep commits,

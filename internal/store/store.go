@@ -331,6 +331,59 @@ func (v *Snapshot) Scan(r Range, err *error) iter.Seq2[[]byte, []byte] { return 
 // Close releases the view.
 func (v *Snapshot) Close() error { return v.snap.Close() }
 
+// Cursor moves through the entries of a range of a view. It must be closed before the view. Where it
+// stands, Key and Value are valid until it moves.
+type Cursor struct {
+	it  *pebble.Iterator
+	err error
+}
+
+// Cursor returns a cursor that stands nowhere yet.
+func (v *Snapshot) Cursor(r Range) (*Cursor, error) {
+	it, err := newIter(v.snap, r)
+	if err != nil {
+		return nil, fmt.Errorf("store: cursor: %w", err)
+	}
+	return &Cursor{it: it}, nil
+}
+
+// Seek moves to the first entry whose key is not below key. Like all that moves, it reports whether
+// there is one; at the end, and after an error, there is none.
+func (c *Cursor) Seek(key []byte) bool { return c.it.SeekGE(key) }
+
+// SeekBelow moves to the last entry whose key is below key.
+func (c *Cursor) SeekBelow(key []byte) bool { return c.it.SeekLT(key) }
+
+// First moves to the first entry of the range.
+func (c *Cursor) First() bool { return c.it.First() }
+
+// Last moves to the last entry of the range.
+func (c *Cursor) Last() bool { return c.it.Last() }
+
+// Next moves to the entry behind.
+func (c *Cursor) Next() bool { return c.it.Next() }
+
+// Prev moves to the entry before.
+func (c *Cursor) Prev() bool { return c.it.Prev() }
+
+// Key is the key of the entry.
+func (c *Cursor) Key() []byte { return c.it.Key() }
+
+// Value is the value of the entry; nil when it cannot be read, which Close then tells.
+func (c *Cursor) Value() []byte {
+	v, err := c.it.ValueAndErr()
+	c.err = errors.Join(c.err, err)
+	return v
+}
+
+// Close releases the cursor and returns what went wrong, if anything did.
+func (c *Cursor) Close() error {
+	if err := errors.Join(c.err, c.it.Close()); err != nil {
+		return fmt.Errorf("store: cursor: %w", err)
+	}
+	return nil
+}
+
 // Flush writes everything in memory to tables.
 func (s *Store) Flush() error {
 	if err := s.Err(); err != nil {
