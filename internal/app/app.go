@@ -254,7 +254,7 @@ func (s *Server) startJobs(context.Context) error {
 			return err
 		}
 	}
-	return errors.Join(s.jobs.Go("sweep", s.sweeper.run), s.jobs.Go("expiry", s.expire))
+	return errors.Join(s.jobs.Go("sweep", s.sweeper.run), s.jobs.Go("expiry", s.expire), s.jobs.Go("indexes", s.buildIndexes))
 }
 
 // baseFS is the file system below all sealed ones.

@@ -102,3 +102,30 @@ func (s *Server) expire(ctx context.Context) {
 		}
 	}
 }
+
+// indexInterval is how long a container waits for the building of its index to begin.
+const indexInterval = time.Second
+
+// buildIndexes completes the indexes of containers whose policy has changed, until ctx ends.
+func (s *Server) buildIndexes(ctx context.Context) {
+	tick := time.NewTicker(indexInterval)
+	defer tick.Stop()
+	for more := false; ; {
+		if !more {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+		s.mu.RLock()
+		documents := s.documents
+		s.mu.RUnlock()
+		var err error
+		if more, err = documents.BuildIndexes(ctx); err != nil && ctx.Err() == nil {
+			s.log.Error("an index was not completed", "error", err)
+			more = false
+		}
+		more = more && ctx.Err() == nil
+	}
+}

@@ -37,7 +37,7 @@ var floors = [][]string{
 // sideways lists the imports within one floor that are wanted.
 var sideways = map[string][]string{
 	"internal/app":      {"internal/config"},
-	"internal/docdb":    {"internal/docdb/sql"},
+	"internal/docdb":    {"internal/docdb/sql", "internal/docdb/index"},
 	"internal/vault":    {"internal/vault/material"},
 	"internal/api/":     {"internal/api/wire"},
 	"internal/api/arm/": {"internal/api/wire", "internal/api/arm"},
@@ -56,6 +56,7 @@ var forbidden = []struct{ in, imports, instead string }{
 	{"internal/docdb/", "net/http", "a face below internal/api"},
 	{"internal/envelope", "net/http", "package kek"},
 	{"internal/docdb/sql", module + "internal/store", "the Source interface"},
+	{"internal/docdb/index", module + "internal/store", "package docdb"},
 	{"internal/api/", module + "internal/store", "a domain package"},
 	{"internal/api/", module + "internal/sealfs", "a domain package"},
 	{"internal/", "math/rand", "crypto/rand"},

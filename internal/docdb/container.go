@@ -37,6 +37,8 @@ type Container struct {
 	TS         int64
 	LSN        uint64          // sequence number of its range, for the session token
 	Properties json.RawMessage // the whole resource, as clients see it
+	// IndexProgress is how far a change of the indexing policy has come, in percent; 100 when there is none.
+	IndexProgress int
 }
 
 // containerRecord is the stored form.
@@ -56,7 +58,7 @@ func (r containerRecord) id() containerID { return newContainerID(r.Database, r.
 
 func (r containerRecord) view(lsn uint64) Container {
 	id := r.id()
-	c := Container{ID: r.Spec.ID, RID: id.rid(), Self: id.self(), ETag: r.ETag, TS: r.TS, LSN: lsn}
+	c := Container{ID: r.Spec.ID, RID: id.rid(), Self: id.self(), ETag: r.ETag, TS: r.TS, LSN: lsn, IndexProgress: 100}
 	o, err := jsonx.Split(mustJSON(r.Spec))
 	if err != nil {
 		panic("docdb: container record: " + err.Error()) // we have just written it
@@ -265,7 +267,9 @@ func (s *Service) Container(ctx context.Context, c principal.Caller, accountID, 
 		return Container{}, err
 	}
 	defer state.life.RUnlock()
-	return state.rec.view(state.parts[0].log.Visible()), nil
+	out := state.rec.view(state.parts[0].log.Visible())
+	out.IndexProgress, err = r.progress(state)
+	return out, err
 }
 
 // Containers returns the containers of a database in the order of their creation.

@@ -41,7 +41,19 @@
 // told of it before: a reader of an item whose version is not visible yet, or that is missing, waits for
 // the lock that its writer holds, and a reader of many waits at the end for what was on its way.
 //
-// # Keys of the store (layout version 1)
+// # Index
+//
+// Every commit also keeps the terms of what it changes (indexing.go; package index says what they are).
+// The terms of one indexing policy are a generation. When the policy changes, the next generation is built
+// beside the one that serves, which goes on being kept until the other takes its place (reindex.go):
+//
+//	building -> serving -> gone
+//
+// A query takes from the conditions that it puts on documents (package sql) the numbers of those that may
+// fulfil them (access.go, postings.go), or reads them in the order that it wants (ordered.go). It evaluates
+// every document that it reads all the same: the index decides what is read, never what is answered.
+//
+// # Keys of the store (layout version 2)
 //
 // Numbers are big-endian. C is the container's 8-byte resource id. E is the effective partition key
 // and P the partition key's components, both as self-delimiting, order-preserving bytes (see
@@ -68,6 +80,11 @@
 //	31 C R lsn           log record of a commit, JSON
 //	32 C R lsn n         an old version of an item, as it was in 20: in containers that keep versions
 //	33 C R               the sequence number up to which 31 and 32 were trimmed, 8 bytes
+//	40 C G p v V         E: a term; G is a generation (4 bytes), p a path, v a value
+//	41 C G s             the paths of the shape s
+//	42 C G s V           E: an item of that shape
+//	43 C G n v… V        E: a term of the composite index n
+//	44 C G               number of the last item that the building of G has come to
 //
 // Items do not carry a range number, so a split moves nothing. Item numbers are the range's number<<44 |
 // LSN<<8 | place in the commit, so within a logical partition they grow, and none is given out twice.

@@ -58,6 +58,7 @@ func (q *FeedRequest) pageSize() int {
 type span struct {
 	partition string // E and P of one logical partition; "" for several
 	prefix    PartitionKey
+	epk       []byte // of that logical partition
 	min, max  []byte // bounds of E; a nil max is none
 	homes     []*partition
 }
@@ -85,6 +86,7 @@ func (q *FeedRequest) span(state *container) (span, error) {
 	}
 	if k := *q.PartitionKey; len(k) > 0 && len(k) < len(d.Paths) && !(len(k) == 1 && k[0] == Undefined) {
 		s.prefix = k
+		s.below(effective(d, k))
 		return s, nil
 	}
 	k, err := d.complete(q.PartitionKey)
@@ -92,7 +94,8 @@ func (q *FeedRequest) span(state *container) (span, error) {
 		return s, err
 	}
 	s.partition = partitionPrefix(d, k)
-	s.homes = []*partition{state.at(effective(d, k))}
+	s.epk = effective(d, k)
+	s.homes = []*partition{state.at(s.epk)}
 	return s, nil
 }
 
@@ -132,6 +135,16 @@ func (s *span) narrow(r rangeRecord) {
 		s.min = lower
 	}
 	if upper := bound(r.Max); s.max == nil || bytes.Compare(upper, s.max) < 0 {
+		s.max = upper
+	}
+}
+
+// below keeps the part of the span whose effective partition keys begin with those of a prefix.
+func (s *span) below(prefix []byte) {
+	if bytes.Compare(s.min, prefix) < 0 {
+		s.min = prefix
+	}
+	if upper := store.Prefix(prefix).Upper; upper != nil && (s.max == nil || bytes.Compare(upper, s.max) < 0) {
 		s.max = upper
 	}
 }

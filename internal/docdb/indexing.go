@@ -46,7 +46,7 @@ func (g generations) all() []*generation {
 // pathSecret keys the identities of paths in the account's indexes.
 func (a *account) pathSecret() ([]byte, error) {
 	secret, err := a.continuationSecret()
-	return tokenMAC(secret, []byte("paths of indexes"), nil), err
+	return derived(secret, "paths of indexes"), err
 }
 
 // openIndexes makes what a container's record says ready for use. A container of a time before indexes
@@ -120,7 +120,7 @@ func (g *generation) each(f func(s index.ShapeID, paths []byte)) {
 func (g *generation) full() bool {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	return len(g.shapes) >= index.MaxShapes
+	return len(g.shapes) >= boundsOfIndex.Load().shapes
 }
 
 // terms are the store's keys of one version of an item in a generation, in their order.

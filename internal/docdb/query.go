@@ -7,11 +7,11 @@ import (
 	"iter"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/latchkey-db/latchkey/internal/docdb/sql"
 	"github.com/latchkey-db/latchkey/internal/fault"
 	"github.com/latchkey-db/latchkey/internal/principal"
-	"github.com/latchkey-db/latchkey/internal/store"
 )
 
 // Query is the text of a query and the values of its parameters by name, "@" included.
@@ -102,46 +102,6 @@ func (q Query) digest() []byte {
 	return requestDigest(parts...)
 }
 
-// rows are the documents of a span as the query engine reads them.
-type rows struct {
-	view    *store.Snapshot
-	state   *container
-	part    span
-	after   uint64
-	now     int64
-	most    int    // documents that may be read; 0 for no bound
-	current uint64 // number of the item that was read last
-	read    int
-	bytes   int
-	cut     bool // there may be more than was read
-}
-
-// Scan gives the documents that are alive.
-func (r *rows) Scan(ctx context.Context) iter.Seq2[sql.Row, error] {
-	return func(yield func(sql.Row, error) bool) {
-		var err error
-		for i := range r.part.items(r.view, r.state.id, r.after, &err) {
-			if ctx.Err() != nil {
-				break
-			}
-			if i.expired(r.now, r.state.rec.Spec.DefaultTTL) {
-				continue
-			}
-			if r.most > 0 && (r.read >= r.most || r.bytes > maxScanBytes) {
-				r.cut = true
-				return
-			}
-			r.current, r.read, r.bytes = i.number, r.read+1, r.bytes+len(i.body)
-			if !yield(sql.Row{JSON: i.json(r.state.id), RID: r.state.id.child(i.number, 0)}, nil) {
-				return
-			}
-		}
-		if err = errors.Join(err, ctx.Err()); err != nil {
-			yield(sql.Row{}, err)
-		}
-	}
-}
-
 // Query returns a page of the results of a query over the documents of a container. A query whose
 // results depend on single documents goes on behind the last one that was looked at; every other
 // query runs again for its next page, and leaves out the results that were given already.
@@ -175,10 +135,14 @@ func (s *Service) Query(ctx context.Context, c principal.Caller, q FeedRequest, 
 	}
 	defer closeView(view, &err)
 	defer part.settle()()
-	src := &rows{view: view, state: state, part: part, after: at.after, now: r.now.Unix()}
+	src := &rows{view: view, state: state, part: part, after: at.after, now: r.now.Unix(), bare: readsBodies(plan)}
 	if plan.Streaming() {
 		src.most = maxScan
 	}
+	if at, err = src.choose(plan, query, r.now, at); err != nil {
+		return Page{}, queryFault(err)
+	}
+	defer func() { err = errors.Join(err, src.index.close()) }()
 	next, more, err := page.collect(ctx, plan, src, query, at, q.pageSize())
 	if err != nil {
 		return Page{}, err
@@ -194,7 +158,8 @@ func (s *Service) Query(ctx context.Context, c principal.Caller, q FeedRequest, 
 func (p *Page) collect(ctx context.Context, plan *sql.Plan, src *rows, query Query, at position, limit int) (next position, more bool, err error) {
 	skip, size := at.skip, 0
 	next = at
-	for result, err := range plan.Run(ctx, src, sql.Params(query.Parameters), sql.Options{}) {
+	o := sql.Options{Sorted: src.order != nil, Now: func() time.Time { return src.at }}
+	for result, err := range plan.Run(ctx, src, sql.Params(query.Parameters), o) {
 		if err != nil {
 			return at, false, queryFault(err)
 		}
@@ -207,14 +172,10 @@ func (p *Page) collect(ctx context.Context, plan *sql.Plan, src *rows, query Que
 		}
 		p.Items = append(p.Items, slices.Clone(result))
 		size += len(result)
-		if plan.Streaming() {
-			next.after = src.current
-		} else {
-			next.skip++
-		}
+		src.pass(plan, &next)
 	}
 	if src.cut {
-		next.after = src.current
+		src.reach(&next)
 	}
 	return next, src.cut, nil
 }

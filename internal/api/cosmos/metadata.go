@@ -139,6 +139,9 @@ func (x *exchange) container() error {
 	switch x.r.Method {
 	case http.MethodGet:
 		c, err := x.Service.Container(ctx, x.caller, x.account.ID, db, name)
+		if x.flag("x-ms-documentdb-populatequotainfo") {
+			x.w.Header().Set("x-ms-documentdb-collection-index-transformation-progress", strconv.Itoa(c.IndexProgress))
+		}
 		return x.container1(http.StatusOK, c, err)
 	case http.MethodPut:
 		spec, err := x.containerSpec()

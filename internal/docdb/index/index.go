@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -215,6 +216,35 @@ func SplitComposite(b []byte, paths []CompositePath) (values [][]byte, rest []by
 		}
 	}
 	return values, rest, true
+}
+
+// StemOfComposite returns what a composite term has in common with those that it cannot be told apart from;
+// exact when that is all of its values.
+func StemOfComposite(b []byte, paths []CompositePath) (stem []byte, exact bool, err error) {
+	values, rest, ok := SplitComposite(b, paths)
+	if !ok {
+		return nil, false, errors.New("index: a composite term cannot be read")
+	}
+	n := 0
+	for _, v := range values {
+		if !Exact(v) {
+			return b[:n+len(Stem(v))], false, nil
+		}
+		n += len(v)
+	}
+	return b[:len(b)-len(rest)], true, nil
+}
+
+// KindAt is what a document has at a path of members.
+func KindAt(doc []byte, p Path) (k Kind, has bool) {
+	v := find(doc, p, 0)
+	if v == nil {
+		return 0, false
+	}
+	if v.Kind() == '{' || v.Kind() == '[' {
+		return Composite, true
+	}
+	return Scalar, true
 }
 
 // ShapeOf is the identity of a shape given as bytes; [Overflow] for nil.

@@ -122,7 +122,7 @@ func (p *pipeline) run(r *run, out emit) error {
 	switch {
 	case p.group != nil:
 		return p.group.run(r, h, p, out)
-	case len(p.order) > 0:
+	case len(p.order) > 0 && !r.sorted:
 		return p.sort(r, h, keep, out)
 	}
 	return p.rows(r, func() (bool, error) { return p.emit(r, out) })

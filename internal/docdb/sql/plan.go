@@ -31,6 +31,7 @@ type Options struct {
 	MaxMemory int64            // bytes held for sorting, grouping and the like; default 256 MiB
 	Now       func() time.Time // the time of the run; default time.Now
 	UDF       UDF              // default: a query that calls one fails
+	Sorted    bool             // the rows come in the order of the query, see [Plan.Order]
 }
 
 // Plan is a checked query, ready to run any number of times, also at the same time.
@@ -40,6 +41,10 @@ type Plan struct {
 	params    []string
 	streaming bool
 	perRow    bool
+	resumable bool
+	condition condition
+	order     []OrderBy
+	reads     []Path
 }
 
 // Compile checks a query and makes a plan of it. Errors are [*SyntaxError] values.
@@ -52,6 +57,11 @@ func Compile(q *Query) (*Plan, error) {
 	plan := &Plan{query: p, slots: c.slots, params: c.paramNames}
 	plan.perRow = !q.distinct && q.top == nil && q.offset == nil && len(q.orderBy) == 0 && p.group == nil && len(q.from) > 0 && q.from[0].query == nil
 	plan.streaming = plan.perRow && len(q.from) == 1 && !q.from[0].iterate
+	plan.order = q.orderOf()
+	plan.resumable = len(plan.order) > 0 && !q.distinct && q.top == nil && q.offset == nil
+	plan.reads = q.readsOf()
+	plan.condition = c.conditionOf(q)
+	plan.slots, plan.params = c.slots, c.paramNames
 	return plan, nil
 }
 

@@ -20,6 +20,7 @@ type run struct {
 	ctx     context.Context
 	source  Source
 	udf     UDF
+	sorted  bool    // the rows come in the order of the query
 	params  []value // by the number that the plan gave a parameter
 	slots   []value // of the variables, grouping values and aggregates in scope
 	args    []value // a stack of the arguments of calls
@@ -35,7 +36,7 @@ type run struct {
 // for. An error ends the sequence.
 func (p *Plan) Run(ctx context.Context, src Source, params Params, o Options) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
-		r := &run{ctx: ctx, source: src, udf: o.UDF, origin: &origin{}, slots: make([]value, p.slots), steps: orDefault(o.MaxSteps, defaultSteps),
+		r := &run{ctx: ctx, source: src, udf: o.UDF, sorted: o.Sorted, origin: &origin{}, slots: make([]value, p.slots), steps: orDefault(o.MaxSteps, defaultSteps),
 			memory: orDefault(o.MaxMemory, defaultMemory), now: time.Now(), cache: map[string]any{}}
 		if o.Now != nil {
 			r.now = o.Now()
