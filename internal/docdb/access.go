@@ -16,7 +16,7 @@ import (
 // How much of the index a query looks at before it does something else instead.
 const (
 	// fewItems that fulfil a condition are read, and sorted, whatever else there is.
-	fewItems = 1024
+	fewItems = 256
 	// maxCollected bounds the numbers that one condition may bring into memory. A condition that more
 	// documents fulfil finds the next of them as fast by looking at the documents in turn.
 	maxCollected = 1 << 17

@@ -32,6 +32,8 @@ type account struct {
 	tokenSecret []byte             // authenticates resource tokens; nil until it is needed
 	rates       map[string]float64 // throughput by resource id; nil when it has to be read
 	budgets     map[string]*budget
+
+	plans planCache
 }
 
 // acquire borrows the account's store for a request.

@@ -7,6 +7,8 @@ import (
 	"iter"
 	"slices"
 	"strconv"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/latchkey-db/latchkey/internal/docdb/sql"
@@ -72,6 +74,50 @@ func describe(s *sql.SyntaxError) queryError {
 	return e
 }
 
+// Bounds of what is remembered of queries.
+const (
+	maxPlans    = 512
+	maxPlanText = 4 << 10
+)
+
+// planCache remembers what was compiled: applications ask the same again and again, with other parameters.
+// It is the account's, and goes with it: the texts of queries hold its data.
+type planCache struct {
+	mu    sync.Mutex
+	plans map[string]*sql.Plan
+}
+
+func (c *planCache) get(text string) *sql.Plan {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.plans[text]
+}
+
+// put remembers a plan. When there are too many, all are forgotten.
+func (c *planCache) put(text string, p *sql.Plan) {
+	if len(text) > maxPlanText {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.plans == nil || len(c.plans) >= maxPlans {
+		c.plans = map[string]*sql.Plan{}
+	}
+	c.plans[strings.Clone(text)] = p
+}
+
+// compile is the plan of a text.
+func (c *planCache) compile(text string) (*sql.Plan, error) {
+	if p := c.get(text); p != nil {
+		return p, nil
+	}
+	p, err := compile(text)
+	if err == nil {
+		c.put(text, p)
+	}
+	return p, err
+}
+
 func compile(text string) (*sql.Plan, error) {
 	q, err := sql.Parse(text)
 	if err != nil {
@@ -111,7 +157,7 @@ func (s *Service) Query(ctx context.Context, c principal.Caller, q FeedRequest, 
 		return Page{}, err
 	}
 	defer end()
-	plan, err := compile(query.Text)
+	plan, err := r.plans.compile(query.Text)
 	if err != nil {
 		return Page{}, err
 	}

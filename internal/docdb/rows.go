@@ -17,6 +17,8 @@ import (
 //	scan   all of them, in the order of their numbers
 //	found  those of which the index says that they may fulfil the condition, in the same order
 //	order  all of them, or those with a value in a range, in the order of the query
+//
+// Rows may stand for documents that are not read (cover.go).
 type rows struct {
 	view  *store.Snapshot
 	state *container
@@ -30,6 +32,9 @@ type rows struct {
 	index *access
 	found postings
 	order *ordered
+
+	constant []byte // the row that stands for each of found; nil to read the documents
+	covered  func(context.Context, func(sql.Row, error) bool) error
 
 	current uint64 // number of the item that was read last
 	read    int
@@ -64,7 +69,9 @@ func (s *rows) choose(plan *sql.Plan, query Query, now time.Time, at position) (
 	if order := plan.Order(); len(order) > 0 {
 		return s.chooseOrder(plan, order, condition, at)
 	}
-	s.found, err = s.index.candidates(condition)
+	if s.found, err = s.index.candidates(condition); err == nil {
+		s.cover(plan, condition)
+	}
 	return at, err
 }
 
@@ -105,7 +112,9 @@ func (s *rows) few(condition *sql.Condition) (postings, error) {
 	if err != nil {
 		return nil, err
 	}
+	most := boundsOfIndex.Load().few
 	if p == nil {
+		most /= 4
 		prefix := key(keyOrder, s.state.id[:])
 		if s.part.partition != "" {
 			prefix = key(keyPartition, s.state.id[:], []byte(s.part.partition))
@@ -114,7 +123,7 @@ func (s *rows) few(condition *sql.Condition) (postings, error) {
 			return nil, err
 		}
 	}
-	if list, all := take(p, boundsOfIndex.Load().few); all {
+	if list, all := take(p, most); all {
 		return &list, nil
 	}
 	return nil, nil
@@ -190,6 +199,8 @@ func (s *rows) Scan(ctx context.Context) iter.Seq2[sql.Row, error] {
 		case s.order != nil:
 			s.order.run(ctx, yield)
 			return
+		case s.covered != nil:
+			err = s.covered(ctx, yield)
 		case s.found != nil:
 			err = s.search(ctx, yield)
 		default:
@@ -208,6 +219,12 @@ func (s *rows) Scan(ctx context.Context) iter.Seq2[sql.Row, error] {
 // search gives the documents that were found.
 func (s *rows) search(ctx context.Context, yield func(sql.Row, error) bool) error {
 	for n, ok := s.found.seek(s.after + 1); ok && ctx.Err() == nil; n, ok = s.found.seek(n + 1) {
+		if s.constant != nil {
+			if s.current = n; !yield(sql.Row{JSON: s.constant}, nil) {
+				return nil
+			}
+			continue
+		}
 		i, err := s.byNumber(n)
 		if err != nil {
 			return err

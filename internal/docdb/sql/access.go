@@ -2,6 +2,7 @@ package sql
 
 import (
 	"slices"
+	"strings"
 )
 
 // OrderBy is one key of ORDER BY.
@@ -21,6 +22,21 @@ func (p *Plan) Resumable() bool { return p.resumable }
 
 // Reads are the paths of the documents that the query looks at; ok is false when it may look at anything.
 func (p *Plan) Reads() (paths []Path, ok bool) { return p.reads, p.reads != nil }
+
+// Unordered reports whether the answer of a query is the same in whatever order its rows come.
+func (p *Plan) Unordered() bool { return p.unordered }
+
+// isUnordered reports whether a query over single documents only counts them, or looks for the least or the
+// greatest of their values.
+func (q *Query) isUnordered() bool {
+	if len(q.groupBy) > 0 || len(q.from) != 1 || q.star {
+		return false
+	}
+	return !slices.ContainsFunc(q.items, func(i selectItem) bool {
+		f, ok := i.expr.(*call)
+		return !ok || f.udf || !slices.Contains([]string{"COUNT", "COUNTIF", "MIN", "MAX"}, strings.ToUpper(f.name))
+	})
+}
 
 // orderOf is the order of a query over single documents.
 func (q *Query) orderOf() (out []OrderBy) {

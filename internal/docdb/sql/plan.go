@@ -45,6 +45,7 @@ type Plan struct {
 	condition condition
 	order     []OrderBy
 	reads     []Path
+	unordered bool
 }
 
 // Compile checks a query and makes a plan of it. Errors are [*SyntaxError] values.
@@ -60,6 +61,7 @@ func Compile(q *Query) (*Plan, error) {
 	plan.order = q.orderOf()
 	plan.resumable = len(plan.order) > 0 && !q.distinct && q.top == nil && q.offset == nil
 	plan.reads = q.readsOf()
+	plan.unordered = q.isUnordered()
 	plan.condition = c.conditionOf(q)
 	plan.slots, plan.params = c.slots, c.paramNames
 	return plan, nil
