@@ -127,13 +127,6 @@ func compile(text string) (*sql.Plan, error) {
 	return plan, queryFault(err)
 }
 
-// CheckQuery reports what is wrong with the text of a query, if anything. Of a query that is perRow each
-// result depends on one document, so the results of several ranges can stand one after the other.
-func CheckQuery(text string) (perRow bool, err error) {
-	plan, err := compile(text)
-	return err == nil && plan.PerRow(), err
-}
-
 // digest identifies a query for its continuation tokens. Parameters count in the order of their names.
 func (q Query) digest() []byte {
 	parts := [][]byte{[]byte(q.Text)}

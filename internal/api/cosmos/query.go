@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -94,10 +95,22 @@ func isEverything(text string) bool {
 	return m != nil && m[2] == ""
 }
 
-// metrics is what clients show of a query's work, in the service's form.
+// metrics is what clients show of a query's work, in the service's form. Clients read all of its members; of
+// the times only the whole is measured here.
 func metrics(p docdb.Page, took time.Duration) string {
-	return fmt.Sprintf("totalExecutionTimeInMs=%.2f;retrievedDocumentCount=%d;retrievedDocumentSize=%d;outputDocumentCount=%d",
-		float64(took.Microseconds())/1000, p.Retrieved, p.RetrievedBytes, len(p.Items))
+	ms := float64(took.Microseconds()) / 1000
+	given := 0
+	for _, i := range p.Items {
+		given += len(i)
+	}
+	hits := 1.0
+	if p.Retrieved > 0 {
+		hits = min(1, float64(len(p.Items))/float64(p.Retrieved))
+	}
+	return fmt.Sprintf("totalExecutionTimeInMs=%.2f;queryCompileTimeInMs=0.00;queryLogicalPlanBuildTimeInMs=0.00;queryPhysicalPlanBuildTimeInMs=0.00;"+
+		"queryOptimizationTimeInMs=0.00;VMExecutionTimeInMs=%.2f;indexLookupTimeInMs=0.00;instructionCount=0;documentLoadTimeInMs=0.00;systemFunctionExecuteTimeInMs=0.00;"+
+		"userFunctionExecuteTimeInMs=0.00;retrievedDocumentCount=%d;retrievedDocumentSize=%d;outputDocumentCount=%d;outputDocumentSize=%d;writeOutputTimeInMs=0.00;indexUtilizationRatio=%.2f",
+		ms, ms, p.Retrieved, p.RetrievedBytes, len(p.Items), given, hits)
 }
 
 // planBody is a query plan on the wire.
@@ -107,22 +120,26 @@ type planBody struct {
 	Ranges  []planRange `json:"queryRanges"`
 }
 
-// planInfo says what the client has to do with the results of several ranges: nothing.
+// planInfo says what the client has to do with the results of several ranges.
 type planInfo struct {
-	Distinct        string            `json:"distinctType"`
-	Top             *int              `json:"top"`
-	Offset          *int              `json:"offset"`
-	Limit           *int              `json:"limit"`
-	OrderBy         []string          `json:"orderBy"`
-	OrderByExprs    []string          `json:"orderByExpressions"`
-	GroupByExprs    []string          `json:"groupByExpressions"`
-	GroupByAliases  []string          `json:"groupByAliases"`
-	Aggregates      []string          `json:"aggregates"`
-	AliasAggregates map[string]string `json:"groupByAliasToAggregateType"`
-	Rewritten       string            `json:"rewrittenQuery"`
-	SelectValue     bool              `json:"hasSelectValue"`
-	DCount          *struct{}         `json:"dCountInfo"`
-	NonStreaming    bool              `json:"hasNonStreamingOrderBy"`
+	Distinct        string             `json:"distinctType"`
+	Top             *int64             `json:"top"`
+	Offset          *int64             `json:"offset"`
+	Limit           *int64             `json:"limit"`
+	OrderBy         []string           `json:"orderBy"`
+	OrderByExprs    []string           `json:"orderByExpressions"`
+	GroupByExprs    []string           `json:"groupByExpressions"`
+	GroupByAliases  []string           `json:"groupByAliases"`
+	Aggregates      []string           `json:"aggregates"`
+	AliasAggregates map[string]*string `json:"groupByAliasToAggregateType"`
+	Rewritten       string             `json:"rewrittenQuery"`
+	SelectValue     bool               `json:"hasSelectValue"`
+	DCount          *dCount            `json:"dCountInfo"`
+	NonStreaming    bool               `json:"hasNonStreamingOrderBy"`
+}
+
+type dCount struct {
+	Alias string `json:"dCountAlias"`
 }
 
 type planRange struct {
@@ -132,36 +149,39 @@ type planRange struct {
 	MaxInclusive bool   `json:"isMaxInclusive"`
 }
 
-// queryPlan tells the client to send the query as it is to each range and to pass on what comes. Where the
-// results of several ranges would have to be merged, there is no such plan: it is refused, because clients
-// that ask for one would put together a wrong answer.
+// queryPlan tells the client how it runs a query over the ranges of the container.
 func (x *exchange) queryPlan() error {
+	f, err := x.feedRequest()
+	if err != nil {
+		return err
+	}
 	q, err := x.statement()
 	if err != nil {
 		return err
 	}
-	perRow := true
-	if !isEverything(q.Text) {
-		if perRow, err = docdb.CheckQuery(q.Text); err != nil {
-			return err
-		}
-	}
-	ranges, _, receipt, err := x.Service.PartitionKeyRanges(x.r.Context(), x.caller, x.containerPath())
+	features := strings.FieldsFunc(x.r.Header.Get("x-ms-cosmos-supported-query-features"), func(r rune) bool { return r == ',' || r == ' ' })
+	plan, err := x.Service.QueryPlan(x.r.Context(), x.caller, f, q, features)
 	if err != nil {
 		return err
 	}
-	if len(ranges) > 1 && !perRow {
-		return unsupported("plans for queries whose results from several partition key ranges have to be merged; name a partition key")
+	x.receipt(plan.Receipt)
+	body := planBody{Version: 2, Info: info(plan)}
+	for _, r := range plan.Ranges {
+		body.Ranges = append(body.Ranges, planRange{r.Min, r.Max, true, r.Point})
 	}
-	x.receipt(receipt)
-	none := []string{}
-	x.answer(http.StatusOK, mustJSON(planBody{
-		Version: 2,
-		Info: planInfo{Distinct: "None", OrderBy: none, OrderByExprs: none, GroupByExprs: none, GroupByAliases: none,
-			Aggregates: none, AliasAggregates: map[string]string{}},
-		Ranges: []planRange{{Min: "", Max: "FF", MinInclusive: true}},
-	}))
+	x.answer(http.StatusOK, mustJSON(body))
 	return nil
+}
+
+func info(p docdb.QueryPlan) planInfo {
+	list := func(s []string) []string { return append([]string{}, s...) } // never null
+	out := planInfo{Distinct: p.Distinct, Top: p.Top, Offset: p.Offset, Limit: p.Limit, OrderBy: list(p.OrderBy), OrderByExprs: list(p.OrderByExpressions),
+		GroupByExprs: list(p.GroupByExpressions), GroupByAliases: list(p.GroupByAliases), Aggregates: list(p.Aggregates),
+		AliasAggregates: p.AliasAggregates, Rewritten: p.Rewritten, SelectValue: p.SelectValue}
+	if p.DCount != nil {
+		out.DCount = &dCount{*p.DCount}
+	}
+	return out
 }
 
 // simpleQuery is what clients ask over databases, containers and offers: everything, or what has one

@@ -23,6 +23,9 @@ func (p *Plan) Resumable() bool { return p.resumable }
 // Reads are the paths of the documents that the query looks at; ok is false when it may look at anything.
 func (p *Plan) Reads() (paths []Path, ok bool) { return p.reads, p.reads != nil }
 
+// ReadsContainer reports whether the query looks at documents at all.
+func (p *Plan) ReadsContainer() bool { return len(p.text.from) > 0 }
+
 // Unordered reports whether the answer of a query is the same in whatever order its rows come.
 func (p *Plan) Unordered() bool { return p.unordered }
 

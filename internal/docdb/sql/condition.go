@@ -134,6 +134,15 @@ func (c *compiler) conditionOf(q *Query) condition {
 
 // condition finds what must hold in a document for which an expression is true; nil for nothing.
 func (c *compiler) condition(e expr, scope paths) condition {
+	if ev := c.constantOf(e); ev != nil {
+		return func(r *run) (*Condition, error) {
+			v, err := ev(r)
+			if err != nil || v.isTrue() {
+				return nil, err
+			}
+			return never, nil
+		}
+	}
 	if p, ok := scope.of(e); ok && len(p) > 0 {
 		return fixed(&Condition{Test: In, Path: p, Values: []json.RawMessage{json.RawMessage("true")}})
 	}

@@ -36,6 +36,7 @@ type Options struct {
 
 // Plan is a checked query, ready to run any number of times, also at the same time.
 type Plan struct {
+	text      *Query
 	query     *pipeline
 	slots     int
 	params    []string
@@ -55,7 +56,7 @@ func Compile(q *Query) (*Plan, error) {
 	if err != nil {
 		return nil, inCharacters(err, q.text)
 	}
-	plan := &Plan{query: p, slots: c.slots, params: c.paramNames}
+	plan := &Plan{text: q, query: p, slots: c.slots, params: c.paramNames}
 	plan.perRow = !q.distinct && q.top == nil && q.offset == nil && len(q.orderBy) == 0 && p.group == nil && len(q.from) > 0 && q.from[0].query == nil
 	plan.streaming = plan.perRow && len(q.from) == 1 && !q.from[0].iterate
 	plan.order = q.orderOf()

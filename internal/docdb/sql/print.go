@@ -18,7 +18,10 @@ func format(e expr) string {
 }
 
 // printer collects the text of a normal form.
-type printer struct{ b strings.Builder }
+type printer struct {
+	b    strings.Builder
+	plan bool // as query plans have it: ASC only where it was written
+}
 
 // put writes texts and expressions one after the other.
 func (p *printer) put(parts ...any) {
@@ -55,10 +58,7 @@ func (p *printer) query(q *Query) {
 		p.put("TOP ", q.top, " ")
 	}
 	p.selection(q)
-	for i, s := range q.from {
-		p.put(map[bool]string{true: " FROM ", false: " JOIN "}[i == 0])
-		p.source(s)
-	}
+	p.sources(q)
 	if q.where != nil {
 		p.put(" WHERE ", q.where)
 	}
@@ -69,6 +69,14 @@ func (p *printer) query(q *Query) {
 	p.order(q)
 	if q.offset != nil {
 		p.put(" OFFSET ", q.offset, " LIMIT ", q.limit)
+	}
+}
+
+// sources writes FROM and what is joined.
+func (p *printer) sources(q *Query) {
+	for i, s := range q.from {
+		p.put(map[bool]string{true: " FROM ", false: " JOIN "}[i == 0])
+		p.source(s)
 	}
 }
 
@@ -119,7 +127,7 @@ func (p *printer) order(q *Query) {
 		p.put(o.expr)
 		if o.desc {
 			p.put(" DESC")
-		} else if o.asc || !q.rank {
+		} else if o.asc || !q.rank && !p.plan {
 			p.put(" ASC")
 		}
 	})
