@@ -3,6 +3,7 @@ package docdb
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -92,7 +93,11 @@ func ParsePartitionKey(header string) (PartitionKey, error) {
 		if e.Kind() == '[' || e.Kind() == '{' && !isEmptyObject(e) {
 			return nil, invalid
 		}
-		k = append(k, component(e))
+		c := component(e)
+		if math.IsInf(c.number, 0) {
+			return nil, invalid // beyond the doubles, it could not be told from others
+		}
+		k = append(k, c)
 	}
 	return k, nil
 }
@@ -143,7 +148,7 @@ func component(v jsontext.Value) Component {
 	case '"':
 		return String(jsonx.Unquote(v))
 	case '0':
-		f, _ := strconv.ParseFloat(string(v), 64) // out of range becomes an infinity, still one value
+		f, _ := strconv.ParseFloat(string(v), 64) // out of range becomes an infinity, which no request can name
 		return Number(f)
 	}
 	return Undefined

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"iter"
+	"math"
 	"strconv"
 
 	"github.com/latchkey-db/latchkey/internal/fault"
@@ -173,6 +174,9 @@ func (c Component) json() []byte {
 	case typeTrue:
 		return []byte("true")
 	case typeNumber:
+		if math.IsInf(c.number, 0) { // of an item that was stored when such keys were taken
+			return map[bool][]byte{true: []byte("-1e999"), false: []byte("1e999")}[c.number < 0]
+		}
 		return strconv.AppendFloat(nil, c.number, 'g', -1, 64)
 	case typeString:
 		return bytes.Clone(jsonx.Quote(c.text))
