@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/latchkey-db/latchkey/internal/docdb/geo"
 	"github.com/latchkey-db/latchkey/internal/docdb/index"
 	"github.com/latchkey-db/latchkey/internal/docdb/sql"
 	"github.com/latchkey-db/latchkey/internal/store"
@@ -128,6 +129,9 @@ func (a *access) condition(c *sql.Condition) (postings, error) {
 		return &listed{}, nil
 	}
 	path, ok := a.path(c.Path)
+	if c.Test == sql.Near {
+		return a.near(path, c)
+	}
 	if !ok {
 		return nil, nil
 	}
@@ -369,4 +373,43 @@ func complements(a, b *sql.Condition) bool {
 	}
 	return low != nil && high != nil && (a.Low == nil) != (b.Low == nil) && (a.High == nil) != (b.High == nil) &&
 		jsontext.Value(low).Kind() == jsontext.Value(high).Kind()
+}
+
+// maxQueryCells bounds the cells that a query looks into.
+const maxQueryCells = 16
+
+// near are the documents whose geometry at a path may come so near to another: those with a cell in one of
+// its cells, or around one.
+func (a *access) near(path index.Path, c *sql.Condition) (postings, error) {
+	if !a.gen.HasCells(path) {
+		return nil, nil
+	}
+	shape, err := geo.Parse(c.Shape)
+	if err != nil {
+		return &listed{}, nil // nothing is near to what is no geometry
+	}
+	cells := shape.Cells(maxQueryCells)
+	if c.Metres > 0 {
+		cells = shape.Around(c.Metres, maxQueryCells)
+	}
+	prefix := key(keyCell, a.id[:], be32(a.gen.number), be64(uint64(a.gen.PathID(path))))
+	ranges := map[[2]uint64]bool{}
+	for _, cell := range cells {
+		low, high := geo.Span(cell)
+		ranges[[2]uint64{low, high}] = true
+		for _, around := range geo.Ancestors(cell) {
+			ranges[[2]uint64{around, around}] = true
+		}
+	}
+	var out listed
+	for r := range ranges {
+		some, err := a.between(prefix, be64(r[0]), be64(r[1]+1), boundsOfIndex.Load().collected)
+		if err != nil || some == nil {
+			return nil, err
+		}
+		out = append(out, *some.(*listed)...)
+	}
+	slices.Sort(out)
+	out = slices.Compact(out)
+	return &out, nil
 }

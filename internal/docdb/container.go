@@ -386,7 +386,7 @@ func deleteContainerIn(b *store.Batch, rec containerRecord) {
 	b.Delete(key(keyContainer, id[:]))
 	deleteResourcesIn(b, id[:], StoredProcedures, Triggers, Functions)
 	for _, kind := range []byte{keyItem, keyOrder, keyPartition, keyUnique, keyChange, keyLog, keyVersion, keyTrimmed,
-		keyTerm, keyShape, keyShaped, keyComposite, keyBuilt} {
+		keyTerm, keyShape, keyShaped, keyComposite, keyBuilt, keyCell} {
 		r := below(kind, id[:])
 		b.DeleteRange(r.Lower, r.Upper)
 	}

@@ -84,6 +84,7 @@
 //	41 C G s             the paths of the shape s
 //	42 C G s V           E: an item of that shape
 //	43 C G n v… V        E: a term of the composite index n
+//	45 C G p cell V      E: a cell of the spatial index of a path
 //	44 C G               number of the last item that the building of G has come to
 //
 // Items do not carry a range number, so a split moves nothing. Item numbers are the range's number<<44 |

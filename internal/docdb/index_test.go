@@ -120,3 +120,49 @@ func progress(w *world, path docdb.ContainerPath) int {
 	}
 	return c.IndexProgress
 }
+
+// TestSpatialIndex: with a spatial index or without, queries find the same places; with it they read few.
+func TestSpatialIndex(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	plain := w.container(`{"id":"plain","partitionKey":{"paths":["/pk"],"kind":"Hash","version":2}}`)
+	spatial := w.container(`{"id":"spatial","partitionKey":{"paths":["/pk"],"kind":"Hash","version":2},"indexingPolicy":{
+		"includedPaths":[{"path":"/*"}],"spatialIndexes":[{"path":"/at/*","types":["Point","Polygon"]}]}}`)
+	d := dice(7)
+	for n := range 200 {
+		x, y := float64(d.roll(3600))/10-180, float64(d.roll(1800))/10-90
+		at0 := fmt.Sprintf(`{"type":"Point","coordinates":[%v,%v]}`, x, y)
+		if n%5 == 0 && x < 170 && y < 80 && y > -80 {
+			at0 = fmt.Sprintf(`{"type":"Polygon","coordinates":[[[%[1]v,%[2]v],[%[3]v,%[2]v],[%[3]v,%[4]v],[%[1]v,%[4]v],[%[1]v,%[2]v]]]}`, x, y, x+float64(1+d.roll(9)), y+2)
+		}
+		for _, path := range []docdb.ContainerPath{plain, spatial} {
+			if _, err := w.CreateItem(ctx, key, at(path, `["a"]`), fmt.Appendf(nil, `{"id":"%d","pk":"a","at":%s}`, n, at0)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for n := range 36 {
+		x, y := float64(d.roll(3400))/10-170, float64(d.roll(1500))/10-75
+		box := fmt.Sprintf(`{"type":"Polygon","coordinates":[[[%[1]v,%[2]v],[%[3]v,%[2]v],[%[3]v,%[4]v],[%[1]v,%[4]v],[%[1]v,%[2]v]]]}`, x, y, x+float64(1+d.roll(9)), y+float64(1+d.roll(9)))
+		text := []string{
+			`SELECT VALUE c.id FROM c WHERE ST_WITHIN(c.at, ` + box + `)`,
+			`SELECT VALUE c.id FROM c WHERE ST_INTERSECTS(` + box + `, c.at)`,
+			fmt.Sprintf(`SELECT VALUE c.id FROM c WHERE ST_DISTANCE(c.at, {"type":"Point","coordinates":[%v,%v]}) < %d`, x, y, d.roll(1_500_000)),
+		}[n%3]
+		want, _ := w.run(docdb.FeedRequest{Path: plain, MaxItems: -1}, docdb.Query{Text: text})
+		page, err := w.Query(ctx, key, docdb.FeedRequest{Path: spatial, MaxItems: -1}, docdb.Query{Text: text})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, i := range page.Items {
+			got = append(got, string(i))
+		}
+		if strings.Join(got, " ") != strings.Join(want, " ") {
+			t.Errorf("%s\n got  %s\n want %s", text, got, want)
+		}
+		if page.Retrieved > 200 {
+			t.Errorf("%s: %d documents were read", text, page.Retrieved)
+		}
+	}
+}

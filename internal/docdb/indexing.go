@@ -151,6 +151,9 @@ func (g *generation) termsOf(id containerID, i *item, stored bool) terms {
 	for n, values := range doc.Composites {
 		w.add(keyComposite, []byte{byte(n)}, values)
 	}
+	for _, c := range doc.Cells {
+		w.add(keyCell, c)
+	}
 	t.keys = w.keys
 	return t
 }
@@ -240,7 +243,7 @@ func (x indexChange) apply(b *store.Batch, epk []byte) {
 
 // deleteGeneration removes all that one generation of an index has in the store.
 func deleteGeneration(b *store.Batch, id containerID, number uint32) {
-	for _, kind := range []byte{keyTerm, keyShape, keyShaped, keyComposite, keyBuilt} {
+	for _, kind := range []byte{keyTerm, keyShape, keyShaped, keyComposite, keyBuilt, keyCell} {
 		r := below(kind, id[:], be32(number))
 		b.DeleteRange(r.Lower, r.Upper)
 	}

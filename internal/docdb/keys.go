@@ -33,6 +33,7 @@ const (
 	keyShaped        = 0x42
 	keyComposite     = 0x43
 	keyBuilt         = 0x44
+	keyCell          = 0x45
 )
 
 // layoutVersion is the version of the key layout that this code writes. It also reads oldestLayout, which

@@ -154,6 +154,11 @@ func (s *Service) Query(ctx context.Context, c principal.Caller, q FeedRequest, 
 	if err != nil {
 		return Page{}, err
 	}
+	if q.PartitionKey == nil && q.RangeID == "" {
+		if err := plan.Composed(); err != nil {
+			return Page{}, queryFault(err)
+		}
+	}
 	part, err := r.span(&q, state)
 	if err != nil {
 		return Page{}, err

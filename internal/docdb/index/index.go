@@ -11,6 +11,8 @@ import (
 	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/latchkey-db/latchkey/internal/docdb/geo"
 )
 
 // PathID identifies a path in keys.
@@ -139,6 +141,8 @@ type Terms struct {
 	Shape []byte
 	// Composites are the values of each composite index.
 	Composites [][]byte
+	// Cells are path and cell of each geometry at a path of the spatial index, in their order.
+	Cells [][]byte
 }
 
 // Terms reads a document: checked JSON of an object, and the time of its change, which has the path _ts.
@@ -151,12 +155,40 @@ func (x *Index) Terms(doc []byte, ts int64) *Terms {
 	at := x.member(x.root, "_ts")
 	w.defined(at, Scalar)
 	w.term(at, jsontext.Value(appendInt(nil, ts)))
-	t := &Terms{Composites: x.composites(doc, ts)}
+	t := &Terms{Composites: x.composites(doc, ts), Cells: x.cells(doc)}
 	if len(w.ends) > MaxTerms {
 		return t
 	}
 	t.Keys, t.Shape = w.keys(), w.shape()
 	return t
+}
+
+// maxCells bounds the cells of one geometry.
+const maxCells = 8
+
+// cells are those of the geometries at the paths of the spatial index. What is no valid geometry has none,
+// as no spatial condition is true for it.
+func (x *Index) cells(doc []byte) (out [][]byte) {
+	for _, p := range x.policy.Spatial {
+		v := find(doc, p, 0)
+		if v == nil || v.Kind() != '{' {
+			continue
+		}
+		g, err := geo.Parse(v)
+		if err != nil {
+			continue
+		}
+		id := binary.BigEndian.AppendUint64(nil, uint64(x.PathID(p)))
+		for _, c := range g.Cells(maxCells) {
+			out = append(out, binary.BigEndian.AppendUint64(slices.Clip(id), c))
+		}
+	}
+	return sorted(out)
+}
+
+// HasCells reports whether the geometries at a path are indexed.
+func (x *Index) HasCells(p Path) bool {
+	return slices.ContainsFunc(x.policy.Spatial, func(q Path) bool { return slices.Equal(p, q) })
 }
 
 // composites are the values of the composite indexes.

@@ -65,6 +65,7 @@ type Policy struct {
 	none       bool
 	rules      []rule
 	Composites [][]CompositePath
+	Spatial    []Path // where geometries are indexed
 }
 
 // CompositePath is one path of a composite index.
@@ -97,6 +98,7 @@ type policyText struct {
 		pathText
 		Order string `json:"order"`
 	} `json:"compositeIndexes"`
+	Spatial []pathText `json:"spatialIndexes"`
 }
 
 type pathText struct {
@@ -136,6 +138,15 @@ func ParsePolicy(text []byte) (*Policy, error) {
 			return nil, wrong("A composite index must have 2 to %d paths.", maxCompositePaths)
 		}
 		p.Composites = append(p.Composites, paths)
+	}
+	for _, t := range in.Spatial {
+		path, at := ParsePath(strings.TrimSuffix(strings.TrimSuffix(t.Path, "/*"), "/?"))
+		if at >= 0 {
+			return nil, badPath(t.Path, at)
+		}
+		if len(path) > 0 && path.Single() {
+			p.Spatial = append(p.Spatial, path)
+		}
 	}
 	return p, p.check()
 }

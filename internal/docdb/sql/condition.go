@@ -30,6 +30,7 @@ const (
 	HasType               // a value at Path has the type of Values[0]
 	Defined               // there is a value at Path
 	Undefined             // there is none
+	Near                  // a geometry at Path comes as near as Metres to Shape
 )
 
 // Condition is what every document that a query looks at must fulfil, as far as an index could tell. It may
@@ -43,6 +44,8 @@ type Condition struct {
 	Low, High         json.RawMessage
 	LowOpen, HighOpen bool
 	Prefix            string
+	Shape             json.RawMessage // a geometry
+	Metres            float64
 }
 
 // never is fulfilled by no document.
@@ -184,6 +187,9 @@ func (c *compiler) binaryCondition(e *binary, scope paths) condition {
 	case "OR":
 		return either(c.condition(e.left, scope), c.condition(e.right, scope))
 	case "=", "<", "<=", ">", ">=":
+		if f, bound, ok := distanceBelow(e); ok {
+			return c.near(f, bound, scope)
+		}
 		if p, ok := scope.of(e.left); ok {
 			return c.compared(p, e.op, e.right)
 		}

@@ -15,6 +15,8 @@ func (c *compiler) callCondition(e *call, scope paths) condition {
 	p, isPath := scope.of(e.args[0])
 	isPath = isPath && len(p) > 0
 	switch upper {
+	case "ST_WITHIN", "ST_INTERSECTS":
+		return c.near(e, &literal{value: integer(0)}, scope)
 	case "ARRAY_CONTAINS":
 		return c.arrayContains(e, p, isPath, scope)
 	case "ARRAY_CONTAINS_ANY":
@@ -133,4 +135,42 @@ func containing(p Path, v value) *Condition {
 		return nil
 	}
 	return out
+}
+
+// distanceBelow recognises a distance that must be below a bound.
+func distanceBelow(e *binary) (f *call, bound expr, ok bool) {
+	left, right, op := e.left, e.right, e.op
+	if op == ">" || op == ">=" {
+		left, right, op = right, left, mirrored[op]
+	}
+	f, ok = left.(*call)
+	if !ok || f.udf || !strings.EqualFold(f.name, "ST_DISTANCE") || len(f.args) != 2 || op != "<" && op != "<=" {
+		return nil, nil, false
+	}
+	return f, right, true
+}
+
+// near asks that the geometry at a path, one of the two arguments, is no further from the other than a bound.
+func (c *compiler) near(f *call, bound expr, scope paths) condition {
+	p, ok := scope.of(f.args[0])
+	other := f.args[1]
+	if !ok {
+		p, ok = scope.of(f.args[1])
+		other = f.args[0]
+	}
+	shape, most := c.constantOf(other), c.constantOf(bound)
+	if !ok || len(p) == 0 || shape == nil || most == nil {
+		return nil
+	}
+	return func(r *run) (*Condition, error) {
+		v, err := shape(r)
+		if err != nil {
+			return nil, err
+		}
+		limit, err := most(r)
+		if err != nil || v.typ != objectType || limit.typ != numberType || !finite(limit) || limit.float() < 0 {
+			return never, err
+		}
+		return &Condition{Test: Near, Path: p, Shape: appendJSON(nil, v), Metres: limit.float()}, nil
+	}
 }

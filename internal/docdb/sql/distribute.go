@@ -71,6 +71,17 @@ func (p *Plan) Distribute(params Params, single bool) (*Distribution, error) {
 	return d, nil
 }
 
+// Composed is the refusal of a query whose results cannot be put together from those of several partitions:
+// it computes with aggregates. Over one partition it is answered.
+func (p *Plan) Composed() error {
+	for i, item := range p.text.items {
+		if aggregateOf(item.expr) == nil && hasAggregate(p.text.items[i:i+1]) {
+			return errComposed
+		}
+	}
+	return nil
+}
+
 func (d *Distribution) need(feature string) {
 	if !slices.Contains(d.Features, feature) {
 		d.Features = append(d.Features, feature)

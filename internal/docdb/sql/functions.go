@@ -20,7 +20,7 @@ type function struct {
 // functions are the built-in functions by upper-case name, one group a file.
 var functions = func() map[string]function {
 	all := map[string]function{}
-	for _, group := range []map[string]function{typeFunctions, stringFunctions, mathFunctions, arrayFunctions, conditionalFunctions, timeFunctions} {
+	for _, group := range []map[string]function{typeFunctions, stringFunctions, mathFunctions, arrayFunctions, conditionalFunctions, timeFunctions, spatialFunctions} {
 		maps.Copy(all, group)
 	}
 	return all
@@ -28,7 +28,6 @@ var functions = func() map[string]function {
 
 // missing are the functions of the service that this package does not have: they are refused by name.
 var missing = map[string]bool{
-	"ST_AREA": true, "ST_DISTANCE": true, "ST_INTERSECTS": true, "ST_ISVALID": true, "ST_ISVALIDDETAILED": true, "ST_WITHIN": true,
 	"VECTORDISTANCE": true, "FULLTEXTCONTAINS": true, "FULLTEXTCONTAINSALL": true, "FULLTEXTCONTAINSANY": true,
 }
 
