@@ -74,6 +74,11 @@ var _ store.Entry = entry{}
 // Apply implements [store.Entry].
 func (e entry) Apply(b *store.Batch, lsn uint64) error {
 	rec := logRecord{TS: e.ts, Expiry: e.expiry, Changes: make([]logChange, 0, len(e.changes))}
+	for _, c := range e.changes { // all of them first: another item of the commit may take a value over
+		for _, u := range c.oldUnique {
+			b.Delete(u.key(e.container, c.key.partition))
+		}
+	}
 	for _, c := range e.changes {
 		applyChange(b, e, c)
 		rec.Changes = append(rec.Changes, c.logged(e.versions))
@@ -105,9 +110,6 @@ func applyChange(b *store.Batch, e entry, c change) {
 	epk, _, _ := skipEscaped(at)
 	for _, x := range c.index {
 		x.apply(b, epk)
-	}
-	for _, u := range c.oldUnique {
-		b.Delete(u.key(e.container, c.key.partition))
 	}
 	if c.old != nil {
 		b.Delete(changeKey(e.container, c.oldRange, c.old))

@@ -290,6 +290,9 @@ func TestUniqueKeys(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
+	if err := create(`["x"]`, `{"id":"8","pk":"x","mail":"m","n":8}`); fault.KindOf(err) != fault.Conflict {
+		t.Errorf("the value that the first of two took over can be taken again: %v", err)
+	}
 	if err := create(`["x"]`, `{"id":"8","pk":"x","mail":"M","n":8}`); fault.KindOf(err) != fault.Conflict {
 		t.Errorf("after the exchange: %v", err)
 	}
