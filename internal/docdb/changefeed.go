@@ -73,7 +73,7 @@ func (s *Service) ChangeFeed(ctx context.Context, c principal.Caller, q ChangeFe
 }
 
 // feedReader fills one page. from and visible are, for each partition of the span, behind what it begins
-// and what may be seen.
+// and what may be seen. listed is what the etag says of ranges, also of such that are closed.
 type feedReader struct {
 	q       *ChangeFeedRequest
 	r       *session
@@ -83,17 +83,18 @@ type feedReader struct {
 	page    *ChangeFeedPage
 	from    []uint64
 	visible []uint64
+	listed  map[string]uint64
 	size    int
 }
 
 // start works out where each partition begins. An etag is a number; for a page of several partitions it
-// is a list {range}:{number},…, in which a range stands for all that come from it.
+// is a list {range}:{number},…, in which a range stands for all that come from it. Of two ranges that were
+// merged one may have been read further: its entry stays in the list until the merged range is as far.
 func (f *feedReader) start() error {
-	listed := map[string]uint64{}
 	plain := uint64(0)
 	if s := unquoted(f.q.Since); s != "" && s != "*" {
 		var err error
-		if plain, listed, err = parseSince(s); err != nil {
+		if plain, f.listed, err = parseSince(s); err != nil {
 			return err
 		}
 	}
@@ -103,8 +104,8 @@ func (f *feedReader) start() error {
 		switch {
 		case f.q.Since == "*":
 			f.from = append(f.from, seen)
-		case len(listed) > 0:
-			f.from = append(f.from, f.state.since(p, listed))
+		case len(f.listed) > 0:
+			f.from = append(f.from, f.state.since(p, f.listed))
 		default:
 			f.from = append(f.from, plain)
 		}
@@ -144,15 +145,38 @@ func (c *container) since(p *partition, listed map[string]uint64) uint64 {
 	return least
 }
 
+// ahead are the ranges that a partition comes from and that were read further than it.
+func (f *feedReader) ahead(i int) (out []rangeRecord) {
+	if len(f.listed) == 0 {
+		return nil
+	}
+	for _, n := range f.state.ancestors(f.part.homes[i].rangeRecord) {
+		if r := f.state.rec.ranges()[n]; f.listed[r.id()] > f.from[i] {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// given reports whether a change was on an earlier page, because its range was read further.
+func (f *feedReader) given(x changed, ahead []rangeRecord) bool {
+	epk, _, _ := skipEscaped(x.at)
+	return slices.ContainsFunc(ahead, func(r rangeRecord) bool { return x.lsn <= f.listed[r.id()] && r.holds(epk) })
+}
+
 func (f *feedReader) etag() string {
-	if len(f.from) == 1 {
+	var parts []string
+	for i, n := range f.from {
+		parts = append(parts, f.part.homes[i].id()+":"+strconv.FormatUint(n, 10))
+		for _, r := range f.ahead(i) {
+			parts = append(parts, r.id()+":"+strconv.FormatUint(f.listed[r.id()], 10))
+		}
+	}
+	if len(parts) == 1 {
 		return `"` + strconv.FormatUint(f.from[0], 10) + `"`
 	}
-	parts := make([]string, len(f.from))
-	for i, n := range f.from {
-		parts[i] = f.part.homes[i].id() + ":" + strconv.FormatUint(n, 10)
-	}
-	return `"` + strings.Join(parts, ",") + `"`
+	slices.Sort(parts) // two partitions may come from one range
+	return `"` + strings.Join(slices.Compact(parts), ",") + `"`
 }
 
 // full reports whether the page takes no further commit.
@@ -168,7 +192,7 @@ func (f *feedReader) read(i int) (err error) {
 	home, from, to := f.part.homes[i], f.from[i], f.visible[i]
 	part := f.part
 	part.narrow(home.rangeRecord)
-	last := from
+	last, ahead := from, f.ahead(i)
 	segments := f.state.segments(home.rangeRecord, from, to)
 	if f.q.AllVersions {
 		if err := f.checkTrimmed(segments); err != nil {
@@ -181,7 +205,7 @@ func (f *feedReader) read(i int) (err error) {
 			return err
 		}
 		last = x.lsn
-		if part.holds(x.at) {
+		if part.holds(x.at) && !f.given(x, ahead) {
 			if err := f.add(x); err != nil {
 				return err
 			}
