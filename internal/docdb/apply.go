@@ -23,6 +23,7 @@ type change struct {
 	key       itemKey
 	old, new  *item
 	oldRange  uint32 // number of the range in which old was made
+	lapsed    bool   // the life of old was over
 	oldUnique []uniqueEntry
 	newUnique []uniqueEntry
 	index     []indexChange
@@ -64,6 +65,7 @@ type logChange struct {
 	Item      uint64 `json:"item"`
 	ID        string `json:"id"`
 	Previous  uint64 `json:"previous,omitempty"` // LSN of the version before
+	Expired   bool   `json:"expired,omitempty"`  // of a deletion: the item's life was over
 	// Where the item and the version stand, in containers that keep versions.
 	At    []byte `json:"at,omitempty"`
 	Place uint8  `json:"place,omitempty"`
@@ -81,7 +83,7 @@ func (e entry) Apply(b *store.Batch, lsn uint64) error {
 	}
 	for _, c := range e.changes {
 		applyChange(b, e, c)
-		rec.Changes = append(rec.Changes, c.logged(e.versions))
+		rec.Changes = append(rec.Changes, c.logged(e.versions)...)
 	}
 	raw, err := json.Marshal(rec)
 	if err != nil {
@@ -147,22 +149,27 @@ const (
 	loggedDelete  = "delete"
 )
 
-func (c change) logged(versions bool) logChange {
-	out := logChange{ID: c.key.id}
+// logged is what the log says of a change: an item that takes the place of another one, of which nothing
+// but the id is the same, is the deletion of that one and a creation.
+func (c change) logged(versions bool) []logChange {
+	var at []byte
 	if versions {
-		out.At = c.key.bytes()
+		at = c.key.bytes()
 	}
-	switch {
-	case c.new == nil:
-		out.Operation, out.Item, out.Previous = loggedDelete, c.old.number, c.old.lsn
+	var out []logChange
+	replaced := c.old != nil && c.new != nil && c.old.number == c.new.number
+	if c.old != nil && !replaced {
+		out = append(out, logChange{Operation: loggedDelete, ID: c.key.id, Item: c.old.number, Previous: c.old.lsn, Expired: c.lapsed, At: at})
+	}
+	if c.new == nil {
 		return out
-	case c.old == nil || c.old.number != c.new.number:
-		out.Operation, out.Item = loggedCreate, c.new.number
-	default:
-		out.Operation, out.Item, out.Previous = loggedReplace, c.new.number, c.old.lsn
+	}
+	made := logChange{Operation: loggedCreate, ID: c.key.id, Item: c.new.number, At: at}
+	if replaced {
+		made.Operation, made.Previous = loggedReplace, c.old.lsn
 	}
 	if versions {
-		out.Place = c.new.place
+		made.Place = c.new.place
 	}
-	return out
+	return append(out, made)
 }

@@ -197,6 +197,7 @@ func (t *transaction) changes() ([]change, error) {
 		}
 		c := change{key: itemKey{t.partition, p.id}, old: p.old, new: p.cur}
 		if p.old != nil {
+			c.lapsed = p.old.expired(t.session.now.Unix(), t.container.rec.Spec.DefaultTTL)
 			c.oldRange = t.container.made(t.home.rangeRecord, t.epk, p.old.lsn)
 		}
 		c.oldUnique, c.newUnique = t.uniqueOf(p.old), t.uniqueOf(p.cur)

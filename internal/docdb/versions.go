@@ -68,7 +68,7 @@ func (s segment) versions(view *store.Snapshot, id containerID, errp *error) ite
 				if c.At == nil {
 					continue
 				}
-				v := version{logChange: c, rangeNumber: s.number, ts: rec.TS, expiry: rec.Expiry}
+				v := version{logChange: c, rangeNumber: s.number, ts: rec.TS, expiry: rec.Expiry || c.Expired}
 				if !yield(changed{lsn: lsn, at: c.At, version: &v}) {
 					return
 				}
