@@ -174,7 +174,7 @@ func TestExpiryInTheFeed(t *testing.T) {
 	d := dice(1)
 	h.catchUp(&d)
 	got := h.read["a"]
-	if len(got) != 6 || got[5] != "delete a/short expired" {
+	if len(got) != 7 || got[4] != "delete a/again expired" || got[5] != "create a/again=" || got[6] != "delete a/short expired" {
 		t.Errorf("%v", got)
 	}
 }
