@@ -464,7 +464,17 @@ func (t *trial) shape(where string, docs []map[string]any) (text string, want []
 		}
 		return out
 	}
-	switch t.roll(8) {
+	switch t.roll(9) {
+	case 8:
+		for _, d := range docs {
+			items, _ := get(d, "items").([]any)
+			for _, i := range items {
+				if m := get(i, "m"); rank(m) > 0 {
+					want = append(want, string(mustMarshal(m)))
+				}
+			}
+		}
+		return "SELECT VALUE i.m FROM c JOIN i IN c.items" + strings.TrimPrefix(where, " FROM c"), want
 	case 0:
 		return "SELECT VALUE COUNT(1)" + where, []string{fmt.Sprint(len(docs))}
 	case 1:

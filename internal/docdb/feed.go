@@ -31,6 +31,8 @@ type FeedRequest struct {
 	MaxItems     int           // 0: default, negative: the server decides
 	Continuation string
 	Consistency  Consistency
+	// Of a query: whether the page tells which indexes serve it, and how it was run.
+	Usage, Explain bool
 }
 
 // Page is a part of a feed or of the results of a query.
@@ -41,6 +43,8 @@ type Page struct {
 	// Retrieved and RetrievedBytes count the documents that a query read.
 	Retrieved      int
 	RetrievedBytes int
+	Usage          *IndexUsage  // when it was asked for
+	Explanation    *Explanation // when it was asked for
 }
 
 // pageSize is the number of results on a page.

@@ -26,11 +26,12 @@ type Query struct {
 // object {"errors":[{"severity","location","code","message"}]} as JSON text.
 const ReasonSyntax = "QuerySyntax"
 
-// Bounds of what one page of a streaming query looks at, in documents and in bytes: a query that finds
+// Bounds of what one page of a streaming query looks at, in documents, in bytes and in time: a query that finds
 // little answers with a short page and a continuation instead of holding its request.
 const (
 	maxScan      = 10_000
 	maxScanBytes = 64 << 20
+	maxSlice     = 2 * time.Second
 )
 
 // queryFault gives a query's error the form that clients read; other errors pass.
@@ -179,8 +180,8 @@ func (s *Service) Query(ctx context.Context, c principal.Caller, q FeedRequest, 
 	}
 	defer closeView(view, &err)
 	defer part.settle()()
-	src := &rows{view: view, state: state, part: part, after: at.after, now: r.now.Unix(), bare: readsBodies(plan)}
-	if plan.Streaming() {
+	src := &rows{view: view, state: state, part: part, after: at.after, now: r.now.Unix(), bare: readsBodies(plan), began: time.Now()}
+	if plan.PerRow() {
 		src.most = maxScan
 	}
 	if at, err = src.choose(plan, query, r.now, at); err != nil {
@@ -192,6 +193,15 @@ func (s *Service) Query(ctx context.Context, c principal.Caller, q FeedRequest, 
 		return Page{}, err
 	}
 	page.Retrieved, page.RetrievedBytes = src.read, src.bytes
+	if q.Usage {
+		usage := src.index.usage(src.condition, plan.Order())
+		page.Usage = &usage
+	}
+	if q.Explain {
+		if page.Explanation, err = src.explain(plan, len(page.Items)); err != nil {
+			return Page{}, err
+		}
+	}
 	page, err = r.page(state, part.first(), page, lsn, more, next, digest)
 	pay(page.Charge)
 	return page, err
@@ -207,7 +217,7 @@ func (p *Page) collect(ctx context.Context, plan *sql.Plan, src *rows, query Que
 		if err != nil {
 			return at, false, queryFault(err)
 		}
-		if skip > 0 {
+		if skip > 0 && src.leaves(plan, at) {
 			skip--
 			continue
 		}

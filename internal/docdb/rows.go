@@ -27,11 +27,13 @@ type rows struct {
 	now   int64
 	at    time.Time // the time of the query
 	most  int       // documents that may be read; 0 for no bound
-	bare  bool      // the members that the system adds are not asked for
+	began time.Time
+	bare  bool // the members that the system adds are not asked for
 
-	index *access
-	found postings
-	order *ordered
+	index     *access
+	condition *sql.Condition
+	found     postings
+	order     *ordered
 
 	constant []byte // the row that stands for each of found; nil to read the documents
 	covered  func(context.Context, func(sql.Row, error) bool) error
@@ -66,6 +68,7 @@ func (s *rows) choose(plan *sql.Plan, query Query, now time.Time, at position) (
 	if err != nil {
 		return at, err
 	}
+	s.condition = condition
 	if order := plan.Order(); len(order) > 0 {
 		return s.chooseOrder(plan, order, condition, at)
 	}
@@ -241,7 +244,7 @@ func (s *rows) give(i *item, yield func(sql.Row, error) bool) bool {
 	if i.expired(s.now, s.state.rec.Spec.DefaultTTL) {
 		return true
 	}
-	if s.most > 0 && (s.read >= s.most || s.bytes > maxScanBytes) {
+	if s.most > 0 && (s.read >= s.most || s.bytes > maxScanBytes || s.read%64 == 63 && time.Since(s.began) > maxSlice) {
 		s.cut = true
 		return false
 	}
@@ -281,15 +284,31 @@ func (s *rows) pass(plan *sql.Plan, p *position) {
 	case plan.Streaming() || s.order != nil && plan.Resumable():
 		s.reach(p)
 		p.given++
+	case s.rowwise(plan):
+		if p.after != s.current-1 {
+			p.after, p.skip = s.current-1, 0
+		}
+		p.skip++
 	default:
 		p.skip++
 	}
 }
 
+// rowwise reports whether a page may go on within the results of one row, such as those of a JOIN.
+func (s *rows) rowwise(plan *sql.Plan) bool {
+	return plan.PerRow() && s.order == nil && s.covered == nil
+}
+
+// leaves reports whether a result was given on an earlier page: with rowwise, only those of the row that the
+// page goes on within.
+func (s *rows) leaves(plan *sql.Plan, at position) bool {
+	return !s.rowwise(plan) || s.current == at.after+1
+}
+
 // reach moves a position behind the row that was read last.
 func (s *rows) reach(p *position) {
 	if s.order == nil {
-		p.after = s.current
+		p.after, p.skip = s.current, 0
 		return
 	}
 	here := s.order.at

@@ -58,6 +58,7 @@ func (x *exchange) query() error {
 	if err != nil {
 		return err
 	}
+	f.Usage, f.Explain = x.flag(headerIndexMetrics) || x.flag(headerIndexMetricsV2), x.flag(headerExplain)
 	started := x.Now()
 	page, err := x.results(f, q)
 	if err != nil {
@@ -66,25 +67,71 @@ func (x *exchange) query() error {
 	if x.flag("x-ms-documentdb-populatequerymetrics") {
 		x.w.Header().Set("x-ms-documentdb-query-metrics", metrics(page, x.Now().Sub(started)))
 	}
-	x.indexMetrics()
+	x.indexMetrics(page)
 	x.page(page)
 	return nil
 }
 
-// indexMetrics tells which indexes a query used, in the older form (base64) or the newer one (percent
-// encoding): none, for there are none yet, and none that would help can be told.
-func (x *exchange) indexMetrics() {
-	switch h := x.w.Header(); {
-	case x.flag("x-ms-cosmos-populateindexmetrics-V2"):
-		h.Set("x-ms-cosmos-index-utilization", url.PathEscape(`{"Utilized":{"SingleIndexes":[],"CompositeIndexes":[]},"Potential":{"SingleIndexes":[],"CompositeIndexes":[]}}`))
-	case x.flag("x-ms-cosmos-populateindexmetrics"):
-		h.Set("x-ms-cosmos-index-utilization", base64.StdEncoding.EncodeToString([]byte(`{"UtilizedSingleIndexes":[],"PotentialSingleIndexes":[],"UtilizedCompositeIndexes":[],"PotentialCompositeIndexes":[]}`)))
+// The headers by which a client asks which indexes serve a query, in the older form (base64) and the newer one
+// (percent encoding), and by which `latchkey query` asks how it was run.
+const (
+	headerIndexMetrics   = "x-ms-cosmos-populateindexmetrics"
+	headerIndexMetricsV2 = "x-ms-cosmos-populateindexmetrics-V2"
+	headerExplain        = "x-latchkey-explain"
+)
+
+// indexMetrics answers these questions.
+func (x *exchange) indexMetrics(p docdb.Page) {
+	h := x.w.Header()
+	if p.Explanation != nil {
+		h.Set(headerExplain, url.PathEscape(string(mustJSON(p.Explanation))))
 	}
+	switch {
+	case p.Usage == nil:
+	case x.flag(headerIndexMetricsV2):
+		h.Set("x-ms-cosmos-index-utilization", url.PathEscape(string(mustJSON(map[string]indexList{
+			"Utilized": listOf(p.Usage.Single, p.Usage.Composite), "Potential": listOf(p.Usage.PotentialSingle, p.Usage.PotentialComposite)}))))
+	default:
+		h.Set("x-ms-cosmos-index-utilization", base64.StdEncoding.EncodeToString(mustJSON(map[string]any{
+			"UtilizedSingleIndexes": listOf(p.Usage.Single, nil).Single, "PotentialSingleIndexes": listOf(p.Usage.PotentialSingle, nil).Single,
+			"UtilizedCompositeIndexes": listOf(nil, p.Usage.Composite).Composite, "PotentialCompositeIndexes": listOf(nil, p.Usage.PotentialComposite).Composite})))
+	}
+}
+
+// indexList is a list of indexes on the wire.
+type indexList struct {
+	Single    []singleIndex    `json:"SingleIndexes"`
+	Composite []compositeIndex `json:"CompositeIndexes"`
+}
+
+type singleIndex struct {
+	Filter    string `json:"FilterExpression"`
+	Spec      string `json:"IndexSpec"`
+	Precise   bool   `json:"FilterPreciseSet"`
+	PreciseIx bool   `json:"IndexPreciseSet"`
+	Impact    string `json:"IndexImpactScore"`
+}
+
+type compositeIndex struct {
+	Specs     []string `json:"IndexSpecs"`
+	PreciseIx bool     `json:"IndexPreciseSet"`
+	Impact    string   `json:"IndexImpactScore"`
+}
+
+func listOf(single []string, composite [][]string) indexList {
+	out := indexList{[]singleIndex{}, []compositeIndex{}} // never null
+	for _, s := range single {
+		out.Single = append(out.Single, singleIndex{"", s, true, true, "High"})
+	}
+	for _, c := range composite {
+		out.Composite = append(out.Composite, compositeIndex{c, true, "High"})
+	}
+	return out
 }
 
 // results runs a query. The one that asks for all documents is a feed, and is answered as one.
 func (x *exchange) results(f docdb.FeedRequest, q docdb.Query) (docdb.Page, error) {
-	if isEverything(q.Text) {
+	if isEverything(q.Text) && !f.Usage && !f.Explain {
 		return x.Service.ReadFeed(x.r.Context(), x.caller, f)
 	}
 	return x.Service.Query(x.r.Context(), x.caller, f, q)

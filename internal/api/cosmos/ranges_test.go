@@ -2,9 +2,11 @@ package cosmos_test
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -12,8 +14,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/data/azcosmos"
 )
 
-// TestSeveralRanges: a container of three partition key ranges looks to the official client as one of one;
-// what would have other clients put together a wrong answer is refused.
+// TestSeveralRanges: a container of three partition key ranges looks to the official client as one of one,
+// and tells other clients how to put the parts of a query together.
 func TestSeveralRanges(t *testing.T) {
 	w, ctx := newWorld(t), context.Background()
 	w.container()
@@ -63,5 +65,34 @@ func TestSeveralRanges(t *testing.T) {
 	}
 	if a := plan("SELECT MIN(c.n) / 2 FROM c"); a.status != http.StatusBadRequest || !strings.Contains(a.body, "Compositions of aggregates") {
 		t.Errorf("%d %s", a.status, a.body)
+	}
+}
+
+// TestIndexMetrics: a query tells which indexes serve it, and which ones would.
+func TestIndexMetrics(t *testing.T) {
+	w := newWorld(t)
+	w.do("POST", "/dbs", "dbs ", `{"id":"d"}`, nil)
+	w.do("POST", "/dbs/d/colls", "colls dbs/d", `{"id":"c","partitionKey":{"paths":["/pk"],"kind":"Hash","version":2},"indexingPolicy":{"includedPaths":[{"path":"/*"}],"excludedPaths":[{"path":"/b/?"}]}}`, nil)
+	ask := func(header, query string) string {
+		body, err := json.Marshal(map[string]string{"query": query})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := w.do("POST", "/dbs/d/colls/c/docs", "docs dbs/d/colls/c", string(body),
+			map[string]string{header: "True", "x-ms-documentdb-isquery": "True", "x-ms-documentdb-query-enablecrosspartition": "True"})
+		if a.status != http.StatusOK {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		return a.header.Get("x-ms-cosmos-index-utilization")
+	}
+	v2, err := url.PathUnescape(ask("x-ms-cosmos-populateindexmetrics-V2", `SELECT * FROM c WHERE c.a = 1 AND c.n > 2 AND c.b = 3`))
+	const want = `{"Potential":{"SingleIndexes":[{"FilterExpression":"","IndexSpec":"/b/?","FilterPreciseSet":true,"IndexPreciseSet":true,"IndexImpactScore":"High"}],"CompositeIndexes":[{"IndexSpecs":["/a ASC","/b ASC","/n ASC"],"IndexPreciseSet":true,"IndexImpactScore":"High"}]},` +
+		`"Utilized":{"SingleIndexes":[{"FilterExpression":"","IndexSpec":"/a/?","FilterPreciseSet":true,"IndexPreciseSet":true,"IndexImpactScore":"High"},{"FilterExpression":"","IndexSpec":"/n/?","FilterPreciseSet":true,"IndexPreciseSet":true,"IndexImpactScore":"High"}],"CompositeIndexes":[]}}`
+	if err != nil || v2 != want {
+		t.Errorf("%v\ngot  %s\nwant %s", err, v2, want)
+	}
+	v1, err := base64.StdEncoding.DecodeString(ask("x-ms-cosmos-populateindexmetrics", `SELECT * FROM c ORDER BY c.a`))
+	if err != nil || !strings.Contains(string(v1), `"UtilizedSingleIndexes":[{"FilterExpression":"","IndexSpec":"/a/?"`) {
+		t.Errorf("%v %s", err, v1)
 	}
 }

@@ -130,3 +130,40 @@ func (v value) at(p Path) value {
 	}
 	return v
 }
+
+// Steps are what becomes of the rows of a query, from the last step to the first; sorted tells that they
+// come in its order.
+func (p *Plan) Steps(sorted bool) []string {
+	q := p.text
+	var out []string
+	add := func(when bool, parts ...any) {
+		if when {
+			w := &printer{plan: true}
+			w.put(parts...)
+			out = append(out, w.b.String())
+		}
+	}
+	add(q.top != nil, "first ", q.top)
+	add(q.offset != nil, "skip ", q.offset, ", then first ", q.limit)
+	add(q.distinct, "distinct")
+	w := &printer{plan: true}
+	w.selection(q)
+	out = append(out, "select "+w.b.String())
+	if p.query.group != nil {
+		w := &printer{plan: true}
+		w.exprs(q.groupBy)
+		out = append(out, strings.TrimSpace("aggregate by "+w.b.String()))
+	}
+	if len(q.orderBy) > 0 && !sorted {
+		w := &printer{plan: true}
+		w.order(q)
+		out = append(out, "sort"+strings.TrimPrefix(w.b.String(), " ORDER BY"))
+	}
+	add(q.where != nil, "keep where ", q.where)
+	for _, s := range slices.Backward(q.from[min(1, len(q.from)):]) {
+		w := &printer{plan: true}
+		w.source(s)
+		out = append(out, "join "+w.b.String())
+	}
+	return out
+}

@@ -392,3 +392,16 @@ func (c *compiler) existence(e *subquery, scope paths) condition {
 	}
 	return c.condition(q.where, scope)
 }
+
+// Each calls f with the conditions on paths that a condition is made of.
+func (c *Condition) Each(f func(*Condition)) {
+	if c == nil || c == never {
+		return
+	}
+	for _, x := range c.Of {
+		x.Each(f)
+	}
+	if c.Test != And && c.Test != Or {
+		f(c)
+	}
+}
