@@ -31,7 +31,7 @@ const ReasonSyntax = "QuerySyntax"
 const (
 	maxScan      = 10_000
 	maxScanBytes = 64 << 20
-	maxSlice     = 2 * time.Second
+	maxSlice     = 5 * time.Second
 )
 
 // queryFault gives a query's error the form that clients read; other errors pass.
