@@ -20,8 +20,8 @@ var mathFunctions = map[string]function{
 	"LOG10":   onDouble(math.Log10),
 	"SIN":     onDouble(math.Sin),
 	"COS":     onDouble(math.Cos),
-	"TAN":     onDouble(math.Tan),
-	"COT":     onDouble(func(f float64) float64 { return 1 / math.Tan(f) }),
+	"TAN":     onDouble(tangent),
+	"COT":     onDouble(func(f float64) float64 { return 1 / tangent(f) }),
 	"ASIN":    onDouble(math.Asin),
 	"ACOS":    onDouble(math.Acos),
 	"ATAN":    onDouble(math.Atan),
@@ -149,4 +149,30 @@ func numberBin(a []value) value {
 		return number(bins / math.Copysign(scale, size))
 	}
 	return number(bins * size)
+}
+
+// Half of pi as the sum of three doubles.
+const (
+	halfPi1 = 1.5707963267948966
+	halfPi2 = 6.123233995736766e-17
+	halfPi3 = -1.4973849048591833e-33
+)
+
+// tangent takes multiples of half of pi off with more digits than a double has, so that the result is right
+// near the poles too.
+func tangent(x float64) float64 {
+	k := math.RoundToEven(x / halfPi1)
+	if math.Abs(k) > 1<<20 {
+		return math.Tan(x)
+	}
+	high := math.FMA(-k, halfPi1, x)
+	low := math.FMA(-k, halfPi2, -k*halfPi3)
+	r := high + low
+	low -= r - high
+	t := math.Tan(r)
+	t += low * (1 + t*t)
+	if math.Mod(k, 2) != 0 {
+		return -1 / t
+	}
+	return t
 }
