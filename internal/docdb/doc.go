@@ -39,7 +39,8 @@
 // smaller LSN of its range is visible too, so a reader that saw LSN n has seen everything below it,
 // and a change feed never skips a slow writer. The store shows a commit before it is on disk; nobody is
 // told of it before: a reader of an item whose version is not visible yet, or that is missing, waits for
-// the lock that its writer holds, and a reader of many waits at the end for what was on its way.
+// the lock that its writer holds, and a reader of many waits at the end for what was on its way. Nor does it show
+// commits out of their order: what a reader of many sees is each range's log up to some LSN ([session.view]).
 //
 // # Index
 //

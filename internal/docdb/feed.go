@@ -3,6 +3,7 @@ package docdb
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"iter"
@@ -230,7 +231,7 @@ func (s *Service) ReadFeed(ctx context.Context, c principal.Caller, q FeedReques
 		return Page{}, err
 	}
 	lsn := part.first().log.Visible()
-	view, err := r.db.Snapshot()
+	view, err := r.view(part, state.id)
 	if err != nil {
 		return Page{}, err
 	}
@@ -283,6 +284,55 @@ func sizeOf(items []jsontext.Value) (n int) {
 		n += len(i)
 	}
 	return n
+}
+
+// view is the state of the store at one point of the log of each range of the span. Commits that are under way
+// at the same time reach the store in any order, so a snapshot may have one and not the one before it: such
+// a one is given up, and another is taken when the missing commit has ended.
+func (r *session) view(s span, id containerID) (*store.Snapshot, error) {
+	for {
+		behind, seen := (*partition)(nil), s.visible()
+		view, err := r.db.Snapshot()
+		if err != nil {
+			return nil, err
+		}
+		missing := uint64(0)
+		for i, p := range s.homes {
+			if missing, err = gap(view, id, p.Number, seen[i]); err != nil || missing > 0 {
+				behind = p
+				break
+			}
+		}
+		if err == nil && missing == 0 {
+			return view, nil
+		}
+		if err = errors.Join(err, view.Close(), r.ctx.Err()); err != nil {
+			return nil, err
+		}
+		behind.log.Wait(missing)
+	}
+}
+
+// visible are the sequence numbers up to which everything is there.
+func (s span) visible() []uint64 {
+	out := make([]uint64, len(s.homes))
+	for i, p := range s.homes {
+		out[i] = p.log.Visible()
+	}
+	return out
+}
+
+// gap is the first sequence number behind seen that a snapshot does not have although it has a later one; 0 for
+// none.
+func gap(view *store.Snapshot, id containerID, rangeNumber uint32, seen uint64) (missing uint64, err error) {
+	r := below(keyLog, id[:], be32(rangeNumber))
+	r.Lower = logKey(id, rangeNumber, seen+1)
+	for k := range view.Scan(r, &err) {
+		if seen++; binary.BigEndian.Uint64(k[len(k)-8:]) != seen {
+			return seen, err
+		}
+	}
+	return 0, err
 }
 
 // settle returns what waits until everything that a view taken now shows is durable: see [store.Log].

@@ -174,7 +174,7 @@ func (s *Service) Query(ctx context.Context, c principal.Caller, q FeedRequest, 
 		return Page{}, err
 	}
 	lsn := part.first().log.Visible()
-	view, err := r.db.Snapshot()
+	view, err := r.view(part, state.id)
 	if err != nil {
 		return Page{}, err
 	}
