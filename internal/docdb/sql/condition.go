@@ -103,24 +103,30 @@ func (s source) bind(outer, scope paths) paths {
 
 // of is the path that an expression is; an element that it names by number is any of them.
 func (s paths) of(e expr) (Path, bool) {
-	switch e := e.(type) {
-	case *name:
-		p, ok := s[e.name]
-		return p, ok
-	case *member:
-		base, ok := s.of(e.base)
-		l, known := e.index.(*literal)
-		if !ok || !known {
+	var steps Path // from the last one
+	for {
+		m, ok := e.(*member)
+		if !ok {
+			break
+		}
+		l, known := m.index.(*literal)
+		switch {
+		case known && l.value.typ == stringType:
+			steps = append(steps, Step{Name: l.value.s})
+		case known && l.value.typ == numberType:
+			steps = append(steps, Step{Element: true})
+		default:
 			return nil, false
 		}
-		switch l.value.typ {
-		case stringType:
-			return append(slices.Clip(base), Step{Name: l.value.s}), true
-		case numberType:
-			return append(slices.Clip(base), Step{Element: true}), true
-		}
+		e = m.base
 	}
-	return nil, false
+	n, ok := e.(*name)
+	if !ok {
+		return nil, false
+	}
+	base, ok := s[n.name]
+	slices.Reverse(steps)
+	return append(slices.Clip(base), steps...), ok
 }
 
 // conditionOf finds the condition of a query over the container; nil for none.

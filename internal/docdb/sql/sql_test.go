@@ -432,55 +432,6 @@ func TestBadJSON(t *testing.T) {
 	}
 }
 
-// FuzzQuery: no text makes the parser or a run panic, and what a query is written as means the same.
-func FuzzQuery(f *testing.F) {
-	for _, s := range []string{"SELECT * FROM c", "SELECT a.b[0]['x'] FROM c JOIN a IN c.tags WHERE NOT a.x LIKE '%[a-c]_' ESCAPE '!' ORDER BY a DESC", "SELECT VALUE {a:[1,@p]}",
-		"SELECT COUNT(1) FROM (SELECT DISTINCT c.x FROM c) x GROUP BY x", "SELECT 1 ?? 2 ? 3 : -4 >>> 5", "SELECT VALUE REGEXMATCH('a','(')", "SELECT TOP 2 c.tags, MAKESET(c.age) FROM c GROUP BY c.tags",
-		"SELECT ALL(SELECT VALUE t FROM t IN c.tags WHERE t < 'b'), udf.f(1) FROM c", "SELECT DISTINCT c.id FROM c ORDER BY c.age DESC, c.id OFFSET 1 LIMIT 2", "SELECT VALUE 1e400 / -0x1F", "SELECT 0 .A"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		q, err := Parse(s)
-		if err != nil {
-			return
-		}
-		if again, err := Parse(q.String()); err != nil || again.String() != q.String() {
-			t.Fatalf("%q is written as %q, which is %v, %v", s, q, again, err)
-		}
-		p, err := Compile(q)
-		if err != nil {
-			return
-		}
-		n := 0
-		for result, err := range p.Run(t.Context(), people, nil, Options{MaxSteps: 20000, MaxMemory: 1 << 20}) {
-			if err == nil && !json.Valid(result) {
-				t.Fatalf("%q gives %q", s, result)
-			}
-			if n++; err != nil || n > 200 {
-				break
-			}
-		}
-	})
-}
-
-// FuzzDocument: no row makes a run panic, and what is valid comes out as what it is.
-func FuzzDocument(f *testing.F) {
-	for _, s := range []string{`{"a":[1,{"b":"\u00e9"}],"k":null}`, `[]`, `{"a":{"a":`, `"\ud800"`, `{"a":1e999}`, `{"a":"x","a":2}`} {
-		f.Add([]byte(s))
-	}
-	plan, err := compile("SELECT VALUE [c.a[0].b ?? c.a, TOSTRING(c), c = c, c.k] FROM c WHERE IS_DEFINED(c)")
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		for result, err := range plan.Run(t.Context(), documents{raw}, Params{"@p": raw}, Options{}) {
-			if err == nil && !json.Valid(result) && json.Valid(raw) {
-				t.Fatalf("%q gives %q", raw, result)
-			}
-		}
-	})
-}
-
 func BenchmarkScan(b *testing.B) {
 	doc := `{"id":"abc","pk":"x","n":12,"name":"` + strings.Repeat("y", 300) + `","tags":["a","b","c"],"addr":{"city":"NY","zip":[1,2,3]},"m":{"a":1,"c":{"d":4}},"_rid":"a","_ts":1}`
 	many := make(documents, 1000)
