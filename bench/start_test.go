@@ -45,13 +45,13 @@ func TestMain(m *testing.M) {
 }
 
 // start starts a server and returns when run.json says that it is ready.
-func start(b *testing.B, dir string) (cmd *exec.Cmd, ready time.Duration) {
+func start(b *testing.B, dir string, args ...string) (cmd *exec.Cmd, ready time.Duration) {
 	b.Helper()
 	path, err := binary()
 	if err != nil {
 		b.Fatal(err)
 	}
-	cmd = exec.Command(path, "serve", "--data", dir, "--listen", "127.0.0.1:0", "--proxy-listen", "127.0.0.1:0", "--log-level", "error")
+	cmd = exec.Command(path, append([]string{"serve", "--data", dir, "--listen", "127.0.0.1:0", "--proxy-listen", "127.0.0.1:0", "--log-level", "error"}, args...)...)
 	begin := time.Now()
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
