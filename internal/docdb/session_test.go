@@ -328,7 +328,7 @@ func honest(s sessionAPI, _ *dice) sessionAPI { return s }
 
 // TestSessionGuarantees: one node keeps the promises of all levels.
 func TestSessionGuarantees(t *testing.T) {
-	for seed := range seeds(5, 300) {
+	for seed := range seeds(3, 300) {
 		sessions := record(t, seed, honest)
 		for level, why := range newChecker(sessions).broken(sessions, 0) {
 			t.Errorf("seed %d: %s: %s", seed, level, why)

@@ -41,20 +41,22 @@ const (
 // target is a server without a network.
 type target struct {
 	*world
+	disk    *vfs.MemFS
 	handler http.Handler
 	kept    string
 	n       int
 }
 
 func newTarget(t testing.TB) *target {
-	db, err := store.Open("db", store.Options{FS: vfs.NewMem()})
+	disk := vfs.NewMem()
+	db, err := store.Open("db", store.Options{FS: disk})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := &world{t: t, db: db, view: docdb.AccountView{ID: "id-1", Name: "acct1", Location: "East US", DefaultConsistency: "Strong"}}
 	now := time.Now() // for good: nothing expires between two requests
 	service := docdb.New(docdb.Config{Stores: w, Authorizer: w, Audit: w, Now: func() time.Time { return now }})
-	x := &target{world: w, handler: cosmos.NewEmulator(cosmos.Config{Service: service, Accounts: w, Verifier: w}, "acct1")}
+	x := &target{world: w, disk: disk, handler: cosmos.NewEmulator(cosmos.Config{Service: service, Accounts: w, Verifier: w}, "acct1")}
 	x.must("POST", "/dbs", `{"id":"d"}`, 201, nil)
 	for name, more := range map[string]string{
 		"c": `"changeFeedPolicy":{"retentionDuration":60},"defaultTtl":-1`,
