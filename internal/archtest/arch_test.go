@@ -25,7 +25,7 @@ var floors = [][]string{
 		"internal/uri", "internal/naming", "internal/principal", "internal/fastrsa", "internal/access"},
 	{"internal/obs", "internal/audit", "internal/sealfs", "internal/store", "internal/pkcs11"},
 	{"internal/directory", "internal/rbac", "internal/resource", "internal/vault", "internal/vault/", "internal/account",
-		"internal/docdb", "internal/docdb/", "internal/envelope", "internal/kek", "internal/why", "internal/rootkey", "internal/webhook"},
+		"internal/docdb", "internal/docdb/", "internal/load", "internal/envelope", "internal/kek", "internal/why", "internal/rootkey", "internal/webhook"},
 	{"internal/api/", "internal/front"},
 	{"internal/config", "internal/app"},
 	{""}, // package latchkey itself

@@ -71,7 +71,7 @@ type shell struct {
 
 // commands lists the verbs in the order of the help text.
 var commands = []func(*shell) *cobra.Command{
-	newServe, newDemo, newStatus, newExec, newEnv, newAccount, newVerify, newBackup, newRestore, newDrill, newFault, newWhy, newQuery, newAudit, newRootKey, newVersion, newExitCodes,
+	newServe, newDemo, newStatus, newExec, newEnv, newAccount, newVerify, newBackup, newRestore, newDrill, newFault, newWhy, newQuery, newBench, newAudit, newRootKey, newVersion, newExitCodes,
 }
 
 // Main runs the program with the process's own arguments, environment and streams, and returns the
