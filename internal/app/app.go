@@ -254,7 +254,7 @@ func (s *Server) startJobs(context.Context) error {
 			return err
 		}
 	}
-	return errors.Join(s.jobs.Go("sweep", s.sweeper.run), s.jobs.Go("expiry", s.expire), s.jobs.Go("indexes", s.buildIndexes))
+	return errors.Join(s.jobs.Go("sweep", s.sweeper.run), s.jobs.Go("expiry", s.expire), s.jobs.Go("indexes", s.buildIndexes), s.jobs.Go("erasing", s.erase))
 }
 
 // baseFS is the file system below all sealed ones.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"github.com/latchkey-db/latchkey/internal/docdb"
 )
 
 // The vaults are swept after at most sweepInterval, and at least sweepPause after the last sweep.
@@ -103,12 +105,23 @@ func (s *Server) expire(ctx context.Context) {
 	}
 }
 
-// indexInterval is how long a container waits for the building of its index to begin.
-const indexInterval = time.Second
+// workInterval is how long work in the background waits to begin, or to go on where it has to wait.
+const workInterval = time.Second
 
 // buildIndexes completes the indexes of containers whose policy has changed, until ctx ends.
 func (s *Server) buildIndexes(ctx context.Context) {
-	tick := time.NewTicker(indexInterval)
+	s.work(ctx, "an index was not completed", (*docdb.Service).BuildIndexes)
+}
+
+// erase removes the documents of logical partitions that were erased, until ctx ends. Nobody sees them
+// before that either.
+func (s *Server) erase(ctx context.Context) {
+	s.work(ctx, "documents that were erased were not removed", (*docdb.Service).Erase)
+}
+
+// work does steps until ctx ends, one after another while there is more to do. What failed waits.
+func (s *Server) work(ctx context.Context, failure string, step func(*docdb.Service, context.Context) (more bool, err error)) {
+	tick := time.NewTicker(workInterval)
 	defer tick.Stop()
 	for more := false; ; {
 		if !more {
@@ -122,8 +135,8 @@ func (s *Server) buildIndexes(ctx context.Context) {
 		documents := s.documents
 		s.mu.RUnlock()
 		var err error
-		if more, err = documents.BuildIndexes(ctx); err != nil && ctx.Err() == nil {
-			s.log.Error("an index was not completed", "error", err)
+		if more, err = step(documents, ctx); err != nil && ctx.Err() == nil {
+			s.log.Error(failure, "error", err)
 			more = false
 		}
 		more = more && ctx.Err() == nil

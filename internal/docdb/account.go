@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/latchkey-db/latchkey/internal/audit"
@@ -24,7 +25,8 @@ type account struct {
 	forgotten bool
 	touched   bool // used since the last sweep
 
-	schema sync.Mutex // see the package comment
+	schema sync.Mutex  // see the package comment
+	erases atomic.Bool // there may be items that are hidden and not removed
 
 	mu          sync.Mutex
 	containers  map[containerID]*container
@@ -72,6 +74,7 @@ func (s *Service) remember(accountID string, db *store.Store) *account {
 	a := s.accounts[accountID]
 	if a == nil || a.db != db {
 		a = &account{id: accountID, db: db, containers: map[containerID]*container{}}
+		a.erases.Store(true)
 		s.accounts[accountID] = a
 	}
 	a.users++

@@ -16,6 +16,8 @@ type entry struct {
 	versions    bool   // old versions are kept for the change feed of all versions
 	expiry      bool   // the changes are deletions of items whose life was over
 	trim        uint64 // log records and old versions below this sequence number go; 0 for none
+	erase       []byte // the logical partition (E and P) that is erased; nil for none
+	bound       uint64 // items of it with smaller numbers are hidden
 }
 
 // change is the step of one item from one state to the next. A nil item is an absent one.
@@ -58,6 +60,7 @@ type logRecord struct {
 	TS      int64       `json:"ts"`
 	Expiry  bool        `json:"expiry,omitempty"`
 	Changes []logChange `json:"changes"`
+	Erase   []byte      `json:"erase,omitempty"` // E and P of a logical partition that is erased
 }
 
 type logChange struct {
@@ -75,7 +78,7 @@ var _ store.Entry = entry{}
 
 // Apply implements [store.Entry].
 func (e entry) Apply(b *store.Batch, lsn uint64) error {
-	rec := logRecord{TS: e.ts, Expiry: e.expiry, Changes: make([]logChange, 0, len(e.changes))}
+	rec := logRecord{TS: e.ts, Expiry: e.expiry, Erase: e.erase, Changes: make([]logChange, 0, len(e.changes))}
 	for _, c := range e.changes { // all of them first: another item of the commit may take a value over
 		for _, u := range c.oldUnique {
 			b.Delete(u.key(e.container, c.key.partition))
@@ -90,6 +93,9 @@ func (e entry) Apply(b *store.Batch, lsn uint64) error {
 		return err
 	}
 	b.Set(logKey(e.container, e.rangeNumber, lsn), raw)
+	if e.erase != nil {
+		b.Set(eraseKey(e.container, string(e.erase)), be64(e.bound))
+	}
 	if e.trim > 0 {
 		for _, kind := range []byte{keyLog, keyVersion} {
 			b.DeleteRange(key(kind, e.container[:], be32(e.rangeNumber)), key(kind, e.container[:], be32(e.rangeNumber), be64(e.trim)))

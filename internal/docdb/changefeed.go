@@ -224,7 +224,7 @@ func (f *feedReader) add(x changed) error {
 	if err != nil {
 		return err
 	}
-	if i.expired(f.r.now.Unix(), f.state.rec.Spec.DefaultTTL) || f.q.Since == "" && i.ts < f.q.Start.Unix() {
+	if f.state.hidden(x.at, i) || i.expired(f.r.now.Unix(), f.state.rec.Spec.DefaultTTL) || f.q.Since == "" && i.ts < f.q.Start.Unix() {
 		return nil
 	}
 	f.page.Items = append(f.page.Items, i.jsonInFeed(f.state.id))

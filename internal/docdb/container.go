@@ -82,6 +82,9 @@ type container struct {
 	rec   containerRecord
 	parts []*partition // in the order of their bounds
 	lock  keyLocks
+	// committing is held for reading by commits of items, for writing by what must be between them.
+	committing sync.RWMutex
+	erasures   erasures
 	// indexes are guarded by life. building tells without it that one of them is not complete.
 	indexes  generations
 	building atomic.Bool
@@ -141,6 +144,9 @@ func (a *account) load(id containerID) (*container, error) {
 		return nil, err
 	}
 	c.rec = rec
+	if err := a.openErasures(c); err != nil {
+		return nil, err
+	}
 	c.building.Store(c.indexes.building != nil)
 	a.containers[id] = c
 	return c, nil
@@ -385,7 +391,7 @@ func deleteContainerIn(b *store.Batch, rec containerRecord) {
 	b.Delete(key(keyContainerName, be32(rec.Database), []byte(rec.Spec.ID)))
 	b.Delete(key(keyContainer, id[:]))
 	deleteResourcesIn(b, id[:], StoredProcedures, Triggers, Functions)
-	for _, kind := range []byte{keyItem, keyOrder, keyPartition, keyUnique, keyChange, keyLog, keyVersion, keyTrimmed,
+	for _, kind := range []byte{keyItem, keyOrder, keyPartition, keyUnique, keyChange, keyLog, keyVersion, keyTrimmed, keyErase,
 		keyTerm, keyShape, keyShaped, keyComposite, keyBuilt, keyCell} {
 		r := below(kind, id[:])
 		b.DeleteRange(r.Lower, r.Upper)

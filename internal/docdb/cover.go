@@ -33,7 +33,7 @@ func (s stub) row(v jsontext.Value) []byte { return slices.Concat(s.before, v, s
 // knowsAll reports whether the index can stand for the documents.
 func (s *rows) knowsAll() bool {
 	g := s.index.gen
-	return g != nil && g.Enabled() && !g.overflow.Load() && s.state.rec.Spec.DefaultTTL == nil && s.part.prefix == nil
+	return g != nil && g.Enabled() && !g.overflow.Load() && s.state.rec.Spec.DefaultTTL == nil && s.part.prefix == nil && s.state.erasures.none()
 }
 
 // cover finds rows that stand for the documents; nothing changes when there are none.

@@ -35,6 +35,11 @@
 // A container whose changeFeedPolicy names a retentionDuration keeps, for so long, what its items were
 // before each change: the change feed of all versions and deletes is the log with these versions.
 //
+// A logical partition is erased by a marker, which hides what was there, and by commits in the background that
+// remove it (see erase.go):
+//
+//	hidden (marker in the store) -> removed -> the marker is gone
+//
 // Commits of different items run at the same time and share syncs. A write returns only when every
 // smaller LSN of its range is visible too, so a reader that saw LSN n has seen everything below it,
 // and a change feed never skips a slow writer. The store shows a commit before it is on disk; nobody is
@@ -81,6 +86,7 @@
 //	31 C R lsn           log record of a commit, JSON
 //	32 C R lsn n         an old version of an item, as it was in 20: in containers that keep versions
 //	33 C R               the sequence number up to which 31 and 32 were trimmed, 8 bytes
+//	34 C E P             items of a logical partition with smaller numbers are hidden: it is being erased
 //	40 C G p v V         E: a term; G is a generation (4 bytes), p a path, v a value
 //	41 C G s             the paths of the shape s
 //	42 C G s V           E: an item of that shape
@@ -94,7 +100,8 @@
 // # Locks
 //
 // In this order: schema (one per account: changing databases, containers, offers and resources), the
-// container (readers are item operations, the writer is its deletion or replacement), the items and
+// container (readers are item operations, the writer is its deletion or replacement), its commits (readers
+// are commits, the writer is what must lie between two of them), the items and
 // unique keys of a commit in key order. Only item locks and the read side of the container are held
 // while a commit syncs.
 package docdb

@@ -172,7 +172,8 @@ func (s span) holds(at []byte) bool {
 
 // items yields the items of a span whose numbers are above after, in their order. After the loop,
 // *errp tells whether it ended early.
-func (s span) items(view *store.Snapshot, id containerID, after uint64, errp *error) iter.Seq[*item] {
+func (s span) items(view *store.Snapshot, c *container, after uint64, errp *error) iter.Seq[*item] {
+	id := c.id
 	kind, prefix := byte(keyOrder), id[:]
 	if s.partition != "" {
 		kind, prefix = keyPartition, append(prefix, s.partition...)
@@ -193,7 +194,7 @@ func (s span) items(view *store.Snapshot, id containerID, after uint64, errp *er
 				err = e
 				break
 			}
-			if !yield(i) {
+			if !c.hidden(at, i) && !yield(i) {
 				break
 			}
 		}
@@ -238,7 +239,7 @@ func (s *Service) ReadFeed(ctx context.Context, c principal.Caller, q FeedReques
 	defer closeView(view, &err)
 	defer part.settle()()
 	more, size := false, 0
-	for i := range part.items(view, state.id, at.after, &err) {
+	for i := range part.items(view, state, at.after, &err) {
 		if i.expired(r.now.Unix(), state.rec.Spec.DefaultTTL) {
 			continue
 		}

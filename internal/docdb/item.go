@@ -160,7 +160,7 @@ func (s *Service) ReadItem(ctx context.Context, c principal.Caller, q ItemReques
 	if err != nil {
 		return Result{}, err
 	}
-	if found == nil || found.expired(r.now.Unix(), state.rec.Spec.DefaultTTL) {
+	if found == nil || state.erased(named, found) || found.expired(r.now.Unix(), state.rec.Spec.DefaultTTL) {
 		pay(readBase)
 		return Result{}, notFound()
 	}

@@ -28,6 +28,7 @@ const (
 	keyLog           = 0x31
 	keyVersion       = 0x32
 	keyTrimmed       = 0x33
+	keyErase         = 0x34
 	keyTerm          = 0x40
 	keyShape         = 0x41
 	keyShaped        = 0x42

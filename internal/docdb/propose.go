@@ -25,6 +25,7 @@ type transaction struct {
 	items     map[string]*pending // by id
 	written   []*item             // all versions made, in order: their place in the commit
 	expiry    bool                // it removes items whose life is over
+	erasure   bool                // it removes items that are hidden
 }
 
 // pending is an item within a transaction.
@@ -41,15 +42,25 @@ func (r *session) transact(c *container, k PartitionKey, ids []string, propose f
 	if err := r.covers(k, ids...); err != nil {
 		return c.parts[0], 0, err
 	}
-	epk := effective(*c.rec.Spec.PartitionKey, k)
-	t := &transaction{session: r, container: c, key: k, items: map[string]*pending{}, home: c.at(epk), epk: epk,
-		partition: partitionPrefix(*c.rec.Spec.PartitionKey, k)}
+	t := r.transaction(c, k)
+	c.committing.RLock()
+	defer c.committing.RUnlock()
 	defer c.lock.lock(t.lockKeys(ids)...)()
+	if _, err := t.removeHidden(ids...); err != nil {
+		return t.home, t.home.log.Visible(), err
+	}
 	if err := propose(t); err != nil {
 		return t.home, t.home.log.Visible(), err
 	}
 	lsn, err = t.commit()
 	return t.home, lsn, err
+}
+
+// transaction is one that has nothing in it yet.
+func (r *session) transaction(c *container, k PartitionKey) *transaction {
+	epk := effective(*c.rec.Spec.PartitionKey, k)
+	return &transaction{session: r, container: c, key: k, items: map[string]*pending{}, home: c.at(epk), epk: epk,
+		partition: partitionPrefix(*c.rec.Spec.PartitionKey, k)}
 }
 
 // partitionPrefix is E and P of a logical partition, as they stand in keys.
@@ -192,7 +203,7 @@ func (t *transaction) changes() ([]change, error) {
 		if p.cur == p.old {
 			continue
 		}
-		if !t.expiry && p.old != nil && p.cur == nil && p.old.expired(t.session.now.Unix(), t.container.rec.Spec.DefaultTTL) {
+		if !t.expiry && !t.erasure && p.old != nil && p.cur == nil && p.old.expired(t.session.now.Unix(), t.container.rec.Spec.DefaultTTL) {
 			continue // only looked at: what is over stays as it is until it is overwritten
 		}
 		c := change{key: itemKey{t.partition, p.id}, old: p.old, new: p.cur}
@@ -250,11 +261,17 @@ func (t *transaction) checkUnique(changes []change) error {
 	}
 	for _, c := range changes {
 		for _, u := range c.newUnique {
-			_, err := t.session.db.Get(u.key(t.container.id, t.partition))
+			owner, err := t.session.db.Get(u.key(t.container.id, t.partition))
+			if err == nil && !freed[u] {
+				freed[u], err = t.freed(owner)
+			}
 			switch {
-			case err != nil && !errors.Is(err, store.ErrNotFound):
+			case errors.Is(err, store.ErrNotFound):
+				freed[u] = true
+			case err != nil:
 				return err
-			case taken[u] || err == nil && !freed[u]:
+			}
+			if taken[u] || !freed[u] {
 				return fault.New(fault.Conflict, "UniqueIndexConflict", textUnique)
 			}
 			taken[u] = true

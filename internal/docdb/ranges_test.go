@@ -241,17 +241,27 @@ func TestRangesUnderChange(t *testing.T) {
 					for range d.roll(20) {
 						m.write(&d)
 					}
-					switch d.roll(5) {
+					switch d.roll(8) {
 					case 0, 1:
 						m.reshape(&d)
 					case 2:
 						w.restart()
 					case 3:
 						m.follow(&d)
+					case 4, 5:
+						m.erase(&d)
+					case 6:
+						w.eraseSome()
 					}
 				}
 				m.follow(&d)
 				m.check(&d)
+				w.eraseAll()
+				m.follow(&d)
+				m.check(&d)
+				if items, marks := count(t, w, 0x20), count(t, w, 0x34); items != len(m.items) || marks != 0 {
+					t.Errorf("the store has %d items of %d, and %d marks", items, len(m.items), marks)
+				}
 			})
 		}
 	}

@@ -15,7 +15,7 @@ const buildStep = 128
 // BuildIndexes goes on with the indexes that are not complete yet, in the accounts that are open. It does
 // a bounded piece of work for each container; more tells that there is more to do.
 func (s *Service) BuildIndexes(ctx context.Context) (more bool, failed error) {
-	for _, id := range s.open() {
+	for _, id := range s.open((*account).buildsIndexes) {
 		a, release, err := s.acquire(ctx, id)
 		if err != nil {
 			continue // locked or gone: it goes on when the account is open again
@@ -30,12 +30,12 @@ func (s *Service) BuildIndexes(ctx context.Context) (more bool, failed error) {
 	return more, failed
 }
 
-// open are the accounts that are remembered.
-func (s *Service) open() (ids []string) {
+// open are the accounts that are remembered and for which there is something to do.
+func (s *Service) open(todo func(*account) bool) (ids []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id, a := range s.accounts {
-		if !a.forgotten && a.buildsIndexes() {
+		if !a.forgotten && todo(a) {
 			ids = append(ids, id)
 		}
 	}
@@ -162,8 +162,7 @@ func (c *container) lockOf(at []byte) string {
 	if len(c.unique()) == 0 {
 		return string(at)
 	}
-	_, id, _ := c.rec.Spec.PartitionKey.split(at)
-	return string(at[:len(at)-len(id)])
+	return c.partitionOf(at)
 }
 
 // switchIndex makes the generation that was built the one that queries use, and removes the one before.

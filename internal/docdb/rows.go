@@ -207,7 +207,7 @@ func (s *rows) Scan(ctx context.Context) iter.Seq2[sql.Row, error] {
 		case s.found != nil:
 			err = s.search(ctx, yield)
 		default:
-			for i := range s.part.items(s.view, s.state.id, s.after, &err) {
+			for i := range s.part.items(s.view, s.state, s.after, &err) {
 				if ctx.Err() != nil || !s.give(i, yield) {
 					break
 				}
@@ -275,7 +275,11 @@ func (s *rows) byNumber(n uint64) (*item, error) {
 	} else if !s.part.holds(at) {
 		return nil, nil
 	}
-	return itemAt(s.view, id, at)
+	i, err := itemAt(s.view, id, at)
+	if err != nil || s.state.hidden(at, i) {
+		return nil, err
+	}
+	return i, nil
 }
 
 // pass moves a position behind the result that was given last.

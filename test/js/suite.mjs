@@ -103,6 +103,11 @@ await refused(writer.item("1", "a").read(), 403);
 await user.delete();
 await refused(reader.item("1", "a").read(), 403);
 
+// Delete by partition key.
+assert.equal((await container.deleteAllItemsForPartitionKey("b")).statusCode ?? 200, 200);
+assert.deepEqual((await container.items.query("SELECT VALUE COUNT(1) FROM c", { partitionKey: "b" }).fetchAll()).resources, [0]);
+assert.notEqual((await container.items.query("SELECT VALUE COUNT(1) FROM c", { partitionKey: "a" }).fetchAll()).resources[0], 0);
+
 // Ends.
 assert.equal((await container.item("1", "a").delete()).statusCode, 204);
 await refused(container.item("1", "a").delete(), 404);

@@ -116,18 +116,26 @@ func (x *exchange) authenticateKey(sig string) error {
 	if date == "" {
 		plain = strings.ToLower(x.r.Header.Get("Date"))
 	}
-	kind, link := x.at.signed()
-	door, err := x.Accounts.VerifyKey(x.r.Context(), x.account.ID, stringToSign(x.r.Method, kind, link, date, plain), raw)
-	if byRID, ok := x.at.signedByRID(); err != nil && ok {
-		if d, e := x.Accounts.VerifyKey(x.r.Context(), x.account.ID, stringToSign(x.r.Method, kind, byRID, date, plain), raw); e == nil {
-			door, err = d, nil
-		}
-	}
+	door, err := x.verifyKey(func(kind, link string) string { return stringToSign(x.r.Method, kind, link, date, plain) }, raw)
 	if err != nil {
 		return err
 	}
 	x.caller = principal.Caller{Door: door}
 	return x.checkDate()
+}
+
+// verifyKey looks for what was signed among the forms that clients use. A refusal tells the first.
+func (x *exchange) verifyKey(text func(kind, link string) string, sig []byte) (door principal.Door, err error) {
+	for _, s := range x.at.signatures() {
+		d, e := x.Accounts.VerifyKey(x.r.Context(), x.account.ID, text(s.kind, s.link), sig)
+		if e == nil {
+			return d, nil
+		}
+		if err == nil {
+			err = e
+		}
+	}
+	return door, err
 }
 
 func stringToSign(verb, kind, link, date, plainDate string) string {

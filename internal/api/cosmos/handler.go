@@ -137,7 +137,7 @@ func (x *exchange) serve() (err error) {
 	}
 	h, known := routes[x.at.shape()]
 	if !known {
-		return fault.New(fault.NotFound, "NotFound", "The path does not lead to a kind of resource that this server has.")
+		return noSuchPath()
 	}
 	return h(x)
 }
@@ -195,6 +195,8 @@ var routes = map[string]func(*exchange) error{
 	"offers/*":                (*exchange).offer,
 	"dbs/*/colls/*/conflicts": (*exchange).emptyFeed,
 
+	"dbs/*/colls/*/operations/*": (*exchange).operation,
+
 	"dbs/*/users":                  resources(docdb.Users),
 	"dbs/*/users/*":                one(docdb.Users),
 	"dbs/*/users/*/permissions":    resources(docdb.Permissions),
@@ -207,6 +209,10 @@ var routes = map[string]func(*exchange) error{
 	"dbs/*/colls/*/triggers/*":     one(docdb.Triggers),
 	"dbs/*/colls/*/udfs":           resources(docdb.Functions),
 	"dbs/*/colls/*/udfs/*":         one(docdb.Functions),
+}
+
+func noSuchPath() error {
+	return fault.New(fault.NotFound, "NotFound", "The path does not lead to a kind of resource that this server has.")
 }
 
 // methodNotAllowed is for methods that a resource does not have.

@@ -288,3 +288,24 @@ func (x *exchange) ranges() error {
 	x.feed(receipt.ContainerRID, "PartitionKeyRanges", all)
 	return nil
 }
+
+// operation carries out an operation on a container.
+func (x *exchange) operation() error {
+	switch {
+	case !strings.EqualFold(x.at.name(2), "partitionkeydelete"):
+		return noSuchPath()
+	case x.r.Method != http.MethodPost:
+		return methodNotAllowed()
+	}
+	q, err := x.itemRequest()
+	if err != nil {
+		return err
+	}
+	receipt, err := x.Service.ErasePartition(x.r.Context(), x.caller, q)
+	if err != nil {
+		return err
+	}
+	x.receipt(receipt)
+	x.answer(http.StatusOK, nil)
+	return nil
+}

@@ -49,6 +49,12 @@ func (p path) name(i int) string {
 	return ""
 }
 
+// operationTypes are what clients sign for operations on a container, each with the container's link.
+var operationTypes = []string{"colls", "partitionkey", "partitionkeys"}
+
+// isOperation reports whether the path leads to an operation on a container.
+func (p path) isOperation() bool { return p.shape() == "dbs/*/colls/*/operations/*" }
+
 // signed returns what a signature says about the path: the type of the resource and its link. A feed
 // is signed with the link of its parent. A link of names is taken as it is; of a link of resource
 // ids only the last one counts, in lower case.
@@ -80,4 +86,23 @@ func (p path) signedByRID() (link string, ok bool) {
 		return strings.ToLower(p[n-1]), err == nil
 	}
 	return "", false
+}
+
+// signature is what a signature may say about a path: the type of the resource and its link.
+type signature struct{ kind, link string }
+
+// signatures are the forms in which clients sign the path, the usual one first.
+func (p path) signatures() (out []signature) {
+	if p.isOperation() {
+		for _, kind := range operationTypes {
+			out = append(out, signature{kind, strings.Join(p[:4], "/")}, signature{kind, strings.ToLower(p[3])})
+		}
+		return out
+	}
+	kind, link := p.signed()
+	out = append(out, signature{kind, link})
+	if byRID, ok := p.signedByRID(); ok {
+		out = append(out, signature{kind, byRID})
+	}
+	return out
 }
