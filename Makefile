@@ -45,6 +45,7 @@ FUZZTIME := 60s
 
 torture: ## The long forms of the tests (bit by bit, crash by crash), then each fuzz target for a minute; takes hours
 	LATCHKEY_TORTURE=1 go test -timeout 2h ./internal/...
+	LATCHKEY_TORTURE=1 go test -count=1 -timeout 1h -run '^TestKill$$' ./test
 	@failed=; for pkg in $$(go list ./internal/...); do \
 	  for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
 	    echo "$$target of $$pkg"; \
