@@ -158,9 +158,6 @@ type documentServer struct {
 	took   func(http.Header) time.Duration
 }
 
-// emulatorKey is the emulator's public key.
-const emulatorKey = "C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw=="
-
 // startOwn starts the binary with its emulator endpoint.
 func startOwn(b *testing.B) *documentServer {
 	b.Helper()
