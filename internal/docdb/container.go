@@ -346,9 +346,13 @@ func (r *containerRecord) replace(def definition, ifMatch string) error {
 	if def.UniqueKeyPolicy == nil {
 		def.UniqueKeyPolicy = r.Spec.UniqueKeyPolicy
 	}
+	if p := string(def.ConflictResolutionPolicy); p == "" || p == "null" {
+		def.ConflictResolutionPolicy = r.Spec.ConflictResolutionPolicy
+	}
 	if err := def.normalize(); err != nil {
 		return err
 	}
+	_ = r.Spec.normalizeConflicts() // of a container from before policies were checked
 	if what := r.Spec.immutableChanged(&def); what != "" {
 		return fault.New(fault.Invalid, "ContainerImmutable", "The property '%s' of a container cannot be changed.", what)
 	}

@@ -113,6 +113,12 @@ func (s *definition) normalize() error {
 			return err
 		}
 	}
+	if err := s.normalizeConflicts(); err != nil {
+		return err
+	}
+	if err := s.checkAnalytical(); err != nil {
+		return err
+	}
 	if err := s.checkRetention(); err != nil {
 		return err
 	}
@@ -129,7 +135,7 @@ type policy struct {
 func (s *definition) policies() []policy {
 	return []policy{
 		{&s.IndexingPolicy, "indexingPolicy", `{}`},
-		{&s.ConflictResolutionPolicy, "conflictResolutionPolicy", `{"mode":"LastWriterWins","conflictResolutionPath":"/_ts","conflictResolutionProcedure":""}`},
+		{&s.ConflictResolutionPolicy, "conflictResolutionPolicy", `{}`},
 		{&s.GeospatialConfig, "geospatialConfig", `{"type":"Geography"}`},
 		{&s.AnalyticalTTL, "analyticalStorageTtl", ""},
 		{&s.ComputedProperties, "computedProperties", ""},
@@ -260,6 +266,14 @@ func (s *definition) checkRetention() error {
 	return nil
 }
 
+// checkAnalytical refuses an analytical store: there is none. 0, and nothing, ask for none.
+func (s *definition) checkAnalytical() error {
+	if v := string(s.AnalyticalTTL); v != "" && v != "0" {
+		return badRequest("The property 'analyticalStorageTtl' is not supported: the account has no analytical store (Azure Synapse Link is not enabled).")
+	}
+	return nil
+}
+
 // immutableChanged reports whether next differs from s in what a container keeps for life.
 func (s *definition) immutableChanged(next *definition) string {
 	switch {
@@ -269,6 +283,8 @@ func (s *definition) immutableChanged(next *definition) string {
 		return "partitionKey"
 	case !bytes.Equal(mustJSON(s.UniqueKeyPolicy.keys()), mustJSON(next.UniqueKeyPolicy.keys())):
 		return "uniqueKeyPolicy"
+	case !bytes.Equal(s.ConflictResolutionPolicy, next.ConflictResolutionPolicy):
+		return "conflictResolutionPolicy"
 	}
 	return ""
 }

@@ -76,6 +76,8 @@ assert.equal((await container.scripts.userDefinedFunction("f").replace({ id: "f"
 assert.equal((await container.scripts.triggers.query("SELECT * FROM c WHERE c.id = 't'").fetchAll()).resources[0].triggerType, "Pre");
 await refused(container.items.create({ id: "x", kind: "a" }, { preTriggerInclude: "t" }), 400);
 assert.deepEqual((await container.conflicts.readAll().fetchAll()).resources, []);
+assert.deepEqual((await container.conflicts.query("SELECT * FROM c WHERE c.id = 'x'").fetchAll()).resources, []);
+await refused(container.conflict("x").delete(), 404);
 
 // Users, permissions and the tokens that come of them.
 const { user } = await database.users.create({ id: "ada" });

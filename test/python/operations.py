@@ -49,4 +49,9 @@ refused(400, deep.delete_all_items_by_partition_key, ["x"])
 deep.delete_all_items_by_partition_key(["x", "y"])
 assert list(deep.read_all_items()) == []
 
+assert list(container.list_conflicts()) == []
+assert list(container.query_conflicts("SELECT * FROM c", enable_cross_partition_query=True)) == []
+refused(404, container.get_conflict, "x", "a")
+refused(404, container.delete_conflict, "x", "a")
+
 print("ok")

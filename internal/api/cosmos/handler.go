@@ -183,17 +183,19 @@ func (x *exchange) checkConsistency() error {
 
 // routes lead from the shape of a path to its handler.
 var routes = map[string]func(*exchange) error{
-	"":                        (*exchange).accountRoot,
-	"dbs":                     (*exchange).databases,
-	"dbs/*":                   (*exchange).database,
-	"dbs/*/colls":             (*exchange).containers,
-	"dbs/*/colls/*":           (*exchange).container,
-	"dbs/*/colls/*/pkranges":  (*exchange).ranges,
-	"dbs/*/colls/*/docs":      (*exchange).items,
-	"dbs/*/colls/*/docs/*":    (*exchange).item,
-	"offers":                  (*exchange).offers,
-	"offers/*":                (*exchange).offer,
-	"dbs/*/colls/*/conflicts": (*exchange).emptyFeed,
+	"":                       (*exchange).accountRoot,
+	"dbs":                    (*exchange).databases,
+	"dbs/*":                  (*exchange).database,
+	"dbs/*/colls":            (*exchange).containers,
+	"dbs/*/colls/*":          (*exchange).container,
+	"dbs/*/colls/*/pkranges": (*exchange).ranges,
+	"dbs/*/colls/*/docs":     (*exchange).items,
+	"dbs/*/colls/*/docs/*":   (*exchange).item,
+	"offers":                 (*exchange).offers,
+	"offers/*":               (*exchange).offer,
+
+	"dbs/*/colls/*/conflicts":   (*exchange).conflicts,
+	"dbs/*/colls/*/conflicts/*": (*exchange).conflict,
 
 	"dbs/*/colls/*/operations/*": (*exchange).operation,
 

@@ -188,16 +188,28 @@ func (x *exchange) deleted(err error) error {
 	return nil
 }
 
-// emptyFeed answers the list of conflicts: with one place that takes writes there are none.
-func (x *exchange) emptyFeed() error {
+// conflicts answers the feed of conflicts, which is empty.
+func (x *exchange) conflicts() error {
 	if x.r.Method != http.MethodGet && !x.isQuery() {
 		return methodNotAllowed()
 	}
-	c, err := x.Service.Container(x.r.Context(), x.caller, x.account.ID, x.at.name(0), x.at.name(1))
-	if err == nil {
-		x.feed(c.RID, "Conflicts", nil)
+	receipt, err := x.Service.Conflicts(x.r.Context(), x.caller, x.containerPath(), x.consistency())
+	if err != nil {
+		return err
 	}
-	return err
+	x.receipt(receipt)
+	return x.selected(receipt.ContainerRID, "Conflicts", nil)
+}
+
+// conflict serves one conflict: there is none.
+func (x *exchange) conflict() error {
+	switch x.r.Method {
+	case http.MethodGet:
+		return x.Service.Conflict(x.r.Context(), x.caller, x.containerPath(), x.consistency())
+	case http.MethodDelete:
+		return x.Service.DeleteConflict(x.r.Context(), x.caller, x.containerPath(), x.consistency())
+	}
+	return methodNotAllowed()
 }
 
 // feed answers with a list below the resource id of its parent.
