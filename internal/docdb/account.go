@@ -213,5 +213,6 @@ func scope(database, containerName string) string {
 
 // changesSchema reports whether action changes a database, a container or throughput.
 func changesSchema(action string) bool {
-	return !strings.Contains(action, "/items/") && (strings.HasSuffix(action, "/write") || strings.HasSuffix(action, "/delete"))
+	changes := strings.HasSuffix(action, "/write") || strings.HasSuffix(action, "/delete") || strings.HasSuffix(action, "/action")
+	return !strings.Contains(action, "/items/") && changes
 }

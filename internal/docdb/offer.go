@@ -29,20 +29,31 @@ const (
 func (t Throughput) set() bool { return t != Throughput{} }
 
 func (t Throughput) check() error {
-	invalid := func(why string) error {
-		return fault.New(fault.Invalid, "ThroughputInvalid", "The offer throughput is invalid: %s.", why)
-	}
 	switch {
 	case t.Manual != 0 && t.Autoscale != 0:
-		return invalid("manual and autoscale throughput exclude each other")
-	case t.Manual < 0 || t.Manual > maxThroughput || t.Autoscale < 0 || t.Autoscale > maxThroughput:
-		return invalid("out of range")
-	case t.Manual != 0 && (t.Manual < minManual || t.Manual%stepManual != 0):
-		return invalid("it must be at least 400 and a multiple of 100")
-	case t.Autoscale%stepAutoscale != 0:
-		return invalid("the autoscale maximum must be a multiple of 1000")
+		return invalidThroughput("The offer throughput is invalid: manual and autoscale throughput exclude each other.")
+	case t.Manual != 0:
+		return t.within(minManual)
+	case t.Autoscale != 0:
+		return t.within(stepAutoscale)
 	}
 	return nil
+}
+
+// within checks throughput against its least value, in the service's words.
+func (t Throughput) within(least int) error {
+	what, value, step := "throughput", t.Manual, stepManual
+	if t.Autoscale != 0 {
+		what, value, step = "autoscale max throughput", t.Autoscale, stepAutoscale
+	}
+	if value < least || value > maxThroughput || value%step != 0 {
+		return invalidThroughput("The offer should have valid %s values between %d and %d inclusive in increments of %d.", what, least, maxThroughput, step)
+	}
+	return nil
+}
+
+func invalidThroughput(format string, args ...any) error {
+	return fault.New(fault.Invalid, "ThroughputInvalid", format, args...)
 }
 
 // Offer is the throughput of a database or a container.
@@ -51,25 +62,40 @@ type Offer struct {
 	ResourceRID  string // of what has the throughput
 	ResourceSelf string
 	Throughput   Throughput
+	Ever         int // the most that was ever set
 	ETag         string
 	TS           int64
+	// Ranges is how many partition key ranges share it; only [Service.ThroughputOf] and its like tell.
+	Ranges int
 }
 
-// Minimum is the lowest manual throughput that the offer can be set to.
-func (o Offer) Minimum() int { return minManual }
+// Minimum is the least that the offer can be set to: a hundredth of the most that it ever had, or of
+// autoscale a tenth, and never below what a new one can have.
+func (o Offer) Minimum() int {
+	if o.Throughput.Autoscale > 0 {
+		return max(stepAutoscale, upTo(o.Ever/10, stepAutoscale))
+	}
+	return max(minManual, upTo(o.Ever/100, stepManual))
+}
+
+// upTo rounds up to a multiple of step.
+func upTo(n, step int) int { return (n + step - 1) / step * step }
 
 type offerRecord struct {
 	Number       uint32     `json:"number"`
 	ResourceRID  string     `json:"resourceRid"`
 	ResourceSelf string     `json:"resourceSelf"`
 	Throughput   Throughput `json:"throughput"`
+	Ever         int        `json:"ever,omitempty"` // the most that was ever set; 0 in old records
 	ETag         string     `json:"etag"`
 	TS           int64      `json:"ts"`
 }
 
 func (r offerRecord) view() Offer {
-	return Offer{RID: offerRID(r.Number), ResourceRID: r.ResourceRID, ResourceSelf: r.ResourceSelf, Throughput: r.Throughput, ETag: r.ETag, TS: r.TS}
+	return Offer{RID: offerRID(r.Number), ResourceRID: r.ResourceRID, ResourceSelf: r.ResourceSelf, Throughput: r.Throughput, Ever: r.ever(), ETag: r.ETag, TS: r.TS}
 }
+
+func (r offerRecord) ever() int { return max(r.Ever, r.Throughput.Manual, r.Throughput.Autoscale) }
 
 func offerKey(number uint32) []byte { return key(keyOffer, be32(number)[1:]) }
 
@@ -155,24 +181,32 @@ func (s *Service) ReplaceOffer(ctx context.Context, c principal.Caller, accountI
 	if err != nil {
 		return Offer{}, err
 	}
-	if (rec.Throughput.Manual != 0) != (t.Manual != 0) {
-		return Offer{}, fault.New(fault.Invalid, "ThroughputInvalid",
-			"The offer cannot be changed between manual and autoscale throughput by a replacement.")
-	}
 	return r.replaceOffer(rec, t, ifMatch)
 }
 
 // replaceOffer stores new throughput. The caller holds the schema lock.
 func (r *session) replaceOffer(rec offerRecord, t Throughput, ifMatch string) (Offer, error) {
 	if !t.set() {
-		return Offer{}, fault.New(fault.Invalid, "ThroughputInvalid", "The offer throughput is missing.")
+		return Offer{}, invalidThroughput("The offer throughput is missing.")
 	}
 	if err := t.check(); err != nil {
+		return Offer{}, err
+	}
+	if (rec.Throughput.Manual != 0) != (t.Manual != 0) {
+		return Offer{}, invalidThroughput("The offer cannot be changed between manual and autoscale throughput by a replacement. Use migrateToAutoscale or migrateToManualThroughput.")
+	}
+	if err := t.within(rec.view().Minimum()); err != nil {
 		return Offer{}, err
 	}
 	if !matches(ifMatch, rec.ETag) {
 		return Offer{}, precondition()
 	}
+	return r.storeOffer(rec, t)
+}
+
+// storeOffer stores throughput that was checked. The caller holds the schema lock.
+func (r *session) storeOffer(rec offerRecord, t Throughput) (Offer, error) {
+	rec.Ever = max(rec.ever(), t.Manual, t.Autoscale)
 	rec.Throughput, rec.ETag, rec.TS = t, newETag(), r.now.Unix()
 	if err := r.commit(func(b *store.Batch) error { return putRecord(b, offerKey(rec.Number), rec) }); err != nil {
 		return Offer{}, err
@@ -183,42 +217,88 @@ func (r *session) replaceOffer(rec offerRecord, t Throughput, ifMatch string) (O
 // ThroughputOf returns the offer of a database, or of a container when its name is given. It is for
 // management, which addresses throughput by its owner.
 func (s *Service) ThroughputOf(ctx context.Context, c principal.Caller, accountID, database, containerName string) (Offer, error) {
-	r, err := s.guard(ctx, c, accountID, "readMetadata", database, containerName)
+	r, err := s.guard(ctx, c, accountID, throughputAction(containerName, "read"), database, containerName)
 	if err != nil {
 		return Offer{}, err
 	}
 	defer r.release()
-	rid, err := r.ridOf(database, containerName)
-	if err != nil {
-		return Offer{}, err
-	}
-	rec, err := r.offerOf(rid)
-	return rec.view(), err
+	rec, err := r.offerAt(database, containerName)
+	return r.counted(rec.view(), err)
 }
 
-// SetThroughputOf changes the throughput of a database or container that has its own; management may
-// also change between manual and autoscale.
-func (s *Service) SetThroughputOf(ctx context.Context, c principal.Caller, accountID, database, containerName string, t Throughput) (Offer, error) {
-	action := "sqlDatabases/throughputSettings/write"
-	if containerName != "" {
-		action = "sqlDatabases/containers/throughputSettings/write"
+// throughputAction is an action on the throughput of a database, or of a container when its name is given.
+func throughputAction(containerName, verb string) string {
+	if containerName == "" {
+		return "sqlDatabases/throughputSettings/" + verb
 	}
-	r, err := s.guard(ctx, c, accountID, action, database, containerName)
+	return "sqlDatabases/containers/throughputSettings/" + verb
+}
+
+// offerAt is the offer of a database, or of a container when its name is given.
+func (a *account) offerAt(database, containerName string) (offerRecord, error) {
+	rid, err := a.ridOf(database, containerName)
+	if err != nil {
+		return offerRecord{}, err
+	}
+	return a.offerOf(rid)
+}
+
+// counted adds how many ranges share an offer.
+func (a *account) counted(o Offer, err error) (Offer, error) {
+	o.Ranges = 1
+	raw, ok := decodeRID(o.ResourceRID)
+	if err != nil || !ok || len(raw) != len(containerID{}) {
+		return o, err
+	}
+	c, err := a.load(containerID(raw))
+	if err != nil {
+		return o, err
+	}
+	c.life.RLock()
+	defer c.life.RUnlock()
+	o.Ranges = len(c.parts)
+	return o, nil
+}
+
+// MigrateThroughputOf changes between manual and autoscale. Autoscale begins with a maximum of what there
+// was, rounded up to what it can have; manual throughput begins with that maximum. What is there already stays.
+func (s *Service) MigrateThroughputOf(ctx context.Context, c principal.Caller, accountID, database, containerName string, autoscale bool) (Offer, error) {
+	verb := map[bool]string{true: "migrateToAutoscale/action", false: "migrateToManualThroughput/action"}[autoscale]
+	r, err := s.guard(ctx, c, accountID, throughputAction(containerName, verb), database, containerName)
 	if err != nil {
 		return Offer{}, err
 	}
 	defer r.release()
 	r.schema.Lock()
 	defer r.schema.Unlock()
-	rid, err := r.ridOf(database, containerName)
+	rec, err := r.offerAt(database, containerName)
 	if err != nil {
 		return Offer{}, err
 	}
-	rec, err := r.offerOf(rid)
+	t := Throughput{Manual: rec.Throughput.Autoscale}
+	if autoscale {
+		t = Throughput{Autoscale: upTo(rec.Throughput.Manual, stepAutoscale)}
+	}
+	if (rec.Throughput.Autoscale != 0) == autoscale {
+		return r.counted(rec.view(), nil)
+	}
+	return r.counted(r.storeOffer(rec, t))
+}
+
+// SetThroughputOf changes the throughput of a database or container that has its own.
+func (s *Service) SetThroughputOf(ctx context.Context, c principal.Caller, accountID, database, containerName string, t Throughput) (Offer, error) {
+	r, err := s.guard(ctx, c, accountID, throughputAction(containerName, "write"), database, containerName)
 	if err != nil {
 		return Offer{}, err
 	}
-	return r.replaceOffer(rec, t, "")
+	defer r.release()
+	r.schema.Lock()
+	defer r.schema.Unlock()
+	rec, err := r.offerAt(database, containerName)
+	if err != nil {
+		return Offer{}, err
+	}
+	return r.counted(r.replaceOffer(rec, t, ""))
 }
 
 func (a *account) ridOf(database, containerName string) (string, error) {
@@ -268,7 +348,7 @@ func (o Offer) JSON() []byte {
 	body := offerBody{
 		Resource: o.ResourceSelf, OfferType: "Invalid", OfferResourceID: o.ResourceRID, OfferVersion: "V2",
 		ID: o.RID, RID: o.RID, Self: "offers/" + o.RID + "/", ETag: o.ETag, TS: o.TS,
-		Content: offerContent{Throughput: o.Throughput.Manual, Minimum: &offerMinimum{Ever: o.Throughput.Manual + o.Throughput.Autoscale}},
+		Content: offerContent{Throughput: o.Throughput.Manual, Minimum: &offerMinimum{Ever: o.Ever}},
 	}
 	if max := o.Throughput.Autoscale; max > 0 {
 		body.Content.Throughput = max / 10

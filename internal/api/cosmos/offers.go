@@ -2,6 +2,7 @@ package cosmos
 
 import (
 	"net/http"
+	"strconv"
 
 	"github.com/latchkey-db/latchkey/internal/docdb"
 )
@@ -39,7 +40,7 @@ func (x *exchange) offer() error {
 		return err
 	}
 	x.w.Header().Set("x-ms-offer-replace-pending", "false")
-	x.w.Header().Set("x-ms-cosmos-min-throughput", "400")
+	x.w.Header().Set("x-ms-cosmos-min-throughput", strconv.Itoa(o.Minimum()))
 	x.resource(http.StatusOK, o.ETag, o.JSON())
 	return nil
 }

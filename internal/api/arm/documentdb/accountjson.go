@@ -72,12 +72,26 @@ func (b accountBody) change() account.Change {
 			ch.DefaultIdentity = nonEmpty(text(raw))
 		case key == "locations":
 			ch.Location = firstLocation(raw, ch.Location)
+		case key == "iprangefilter": // as versions before 2020 say it
+			ch.Settings["ipRules"] = ipRules(*text(raw))
 		case readOnly[key] || string(raw) == "null":
 		default:
 			ch.Settings[spelling(name)] = raw
 		}
 	}
 	return ch
+}
+
+// ipRules are the rules that a list of addresses and ranges, with commas between them, stands for.
+func ipRules(filter string) json.RawMessage {
+	rules := []map[string]string{}
+	for r := range strings.SplitSeq(filter, ",") {
+		if r = strings.TrimSpace(r); r != "" {
+			rules = append(rules, map[string]string{"ipAddressOrRange": r})
+		}
+	}
+	raw, _ := json.Marshal(rules) // strings always encode
+	return raw
 }
 
 // text decodes a string; null and what is no string are the empty string.

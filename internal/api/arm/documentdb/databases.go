@@ -17,10 +17,7 @@ type sqlBody struct {
 	Properties struct {
 		Resource json.RawMessage `json:"resource"`
 		Options  struct {
-			Throughput int `json:"throughput"`
-			Autoscale  struct {
-				Max int `json:"maxThroughput"`
-			} `json:"autoscaleSettings"`
+			unitsBody
 		} `json:"options"`
 	} `json:"properties"`
 }
@@ -43,7 +40,10 @@ func (p *Provider) databases(ctx context.Context, r *arm.Request, types string) 
 		s.container = r.ID.Segments[2].Name
 		return s.containers()
 	case "databaseaccounts/sqldatabases/throughputsettings", "databaseaccounts/sqldatabases/containers/throughputsettings":
-		return nil, fault.New(fault.NotFound, "NotFound", "Throughput settings are not kept by this server through Resource Manager.")
+		if len(r.ID.Segments) > 3 {
+			s.container = r.ID.Segments[2].Name
+		}
+		return s.throughput()
 	case "databaseaccounts/sqldatabases/clientencryptionkeys", "databaseaccounts/sqldatabases/containers/storedprocedures",
 		"databaseaccounts/sqldatabases/containers/triggers", "databaseaccounts/sqldatabases/containers/userdefinedfunctions":
 		if r.Method == http.MethodGet && r.IsCollection() {
@@ -105,7 +105,7 @@ func (s *sql) putDatabase() (*arm.Response, error) {
 	if err := s.r.Decode(&b); err != nil {
 		return nil, err
 	}
-	d, err := s.documents.CreateDatabase(s.ctx, s.r.Caller, s.account, docdb.DatabaseSpec{ID: s.db, Throughput: b.Properties.Options.Throughput})
+	d, err := s.documents.CreateDatabase(s.ctx, s.r.Caller, s.account, docdb.DatabaseSpec{ID: s.db, Throughput: int(b.Properties.Options.Throughput), Autoscale: int(b.Properties.Options.Autoscale.Max)})
 	if fault.KindOf(err) == fault.Conflict {
 		d, err = s.documents.Database(s.ctx, s.r.Caller, s.account, s.db)
 	}
@@ -152,7 +152,7 @@ func (s *sql) putContainer(id uri.ResourceID) (*arm.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	spec := docdb.ContainerSpec{Properties: properties, Throughput: b.Properties.Options.Throughput}
+	spec := docdb.ContainerSpec{Properties: properties, Throughput: int(b.Properties.Options.Throughput), Autoscale: int(b.Properties.Options.Autoscale.Max)}
 	c, err := s.documents.CreateContainer(s.ctx, s.r.Caller, s.account, s.db, spec)
 	if fault.KindOf(err) == fault.Conflict {
 		c, err = s.documents.ReplaceContainer(s.ctx, s.r.Caller, s.account, s.db, s.container, spec)
