@@ -301,6 +301,9 @@ func checkIdentity(rec *record, ch Change) error {
 var consistencyLevels = []string{"Strong", "BoundedStaleness", "Session", "ConsistentPrefix", "Eventual"}
 
 func checkSettings(set Settings) error {
+	if err := set.checkNetwork(); err != nil {
+		return err
+	}
 	raw, ok := set["consistencyPolicy"]
 	if !ok {
 		return nil

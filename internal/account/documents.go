@@ -57,7 +57,12 @@ func signatureRefused(payload string) error {
 //	                    items and metadata, by the mode of its permission; which ones, docdb decides
 //	Management          RBAC on the Resource Manager id of the database or container
 //	Platform            everything
+//
+// All but the last two must come from an address that the account's network rules admit (network.go).
 func (s *Service) AuthorizeDocuments(ctx context.Context, c principal.Caller, accountID, action, scope string) error {
+	if err := s.admit(c, accountID); err != nil {
+		return err
+	}
 	switch c.Door {
 	case principal.Platform:
 		return nil
@@ -124,6 +129,9 @@ const (
 func (s *Service) authorizeToken(c principal.Caller, accountID, action, scope string) error {
 	if isControl(action) {
 		return fault.New(fault.Denied, reasonControlByToken, "The given request cannot be authorized by AAD token in data plane.")
+	}
+	if action == "sqlDatabases/containers/conflicts/read" { // data roles know no other action for it
+		action = "sqlDatabases/containers/manageConflicts"
 	}
 	if s.roles.allow(accountID, c, action, scope) {
 		return nil
