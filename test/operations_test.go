@@ -57,6 +57,24 @@ func TestAZOperations(t *testing.T) {
 	if out, err := s.exec(strings.Fields("az " + fmt.Sprintf(container, "update") + " --max-throughput 5000")...); err == nil || !strings.Contains(out+err.Error(), "migrateToAutoscale") {
 		t.Errorf("%v: %s", err, out)
 	}
+	id := az("cosmosdb show -n acct1 -g rg1 --query id -o tsv") + "/sqlDatabases/db1/containers/c1"
+	const version = "?api-version=2025-10-15"
+	ranges := func(verb string, args ...string) int {
+		t.Helper()
+		return strings.Count(s.latchkey(append([]string{"account", verb, "--account", "acct1", "--database", "db1", "--container", "c1"}, args...)...), "\n") - 1
+	}
+	if n := ranges("split"); n != 3 { // two of its throughput
+		t.Errorf("%d ranges after the split", n)
+	}
+	if n := ranges("merge"); n != 2 {
+		t.Errorf("%d ranges after the merge", n)
+	}
+	if out := az("rest --method post --url " + id + "/partitionMerge" + version + ` --body {"isDryRun":true}`); out != "" && !strings.Contains(out, "Enqueued") && !strings.Contains(out, "storageInKB") {
+		t.Errorf("rehearsal: %s", out)
+	}
+	if out, err := s.exec("az", "rest", "--method", "post", "--url", id+"/throughputSettings/default/redistributeThroughput"+version, "--body", "{}"); err == nil || !strings.Contains(out+err.Error(), "evenly") {
+		t.Errorf("%v: %s", err, out)
+	}
 	read := s.accountReader("acct1", az("cosmosdb keys list -n acct1 -g rg1 --query primaryMasterKey -o tsv"))
 	wantBlocked := func(when string, blocked bool) {
 		t.Helper()

@@ -165,7 +165,7 @@ func (s *Server) openAccounts(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("open accounts: %w", err)
 	}
-	documents := docdb.New(docdb.Config{Stores: s.keeper, Authorizer: s.accounts, Audit: s.audit, Enforce: s.cfg.EnforceRU, Log: s.log})
+	documents := docdb.New(docdb.Config{Stores: s.keeper, Authorizer: s.accounts, Audit: s.audit, Enforce: s.cfg.EnforceRU, RangeBytes: int64(s.cfg.RangeMiB) << 20, Log: s.log})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.documents = documents

@@ -14,9 +14,9 @@ import (
 func newAccount(sh *shell) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "account",
-		Short:   "Show, lock, renew or destroy the keys of an account",
+		Short:   "Show, lock, renew or destroy the keys of an account; split and merge ranges",
 		GroupID: groupUse,
-		Long: `What an operator does with the encryption of an account, beyond what az has. Each verb is an
+		Long: `What an operator does with the encryption of an account and the ranges of its containers, beyond what az has. Each verb is an
 action of Resource Manager below the account, with a right of its own
 (Microsoft.DocumentDB/databaseAccounts/latchkey/VERB/action), and leaves a record.`,
 	}
@@ -27,7 +27,7 @@ action of Resource Manager below the account, with a right of its own
 		sh.accountVerb("unlock", "Let a locked account be opened again", "unlocked"),
 		sh.accountVerb("retry", "Let a quarantined account be opened again, after a repair", "may be opened again"),
 		sh.accountVerb("accept", "Take files as right that are not the ones that were left", "accepted as it is"),
-		sh.accountRotate(), sh.accountShred(),
+		sh.accountRotate(), sh.accountShred(), sh.accountSplit(), sh.accountMerge(),
 	)
 	return c
 }

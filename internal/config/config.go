@@ -50,6 +50,7 @@ type Config struct {
 	CacheMiB         int           // memory of all open stores together
 	HSM              string        // PKCS #11 URI of the token for vault keys of the types that end in -HSM; "": software
 	EnforceRU        bool          // refuse requests beyond the throughput of their container or database
+	RangeMiB         int           // what the documents of a partition key range may take before it is split
 	ReencryptMiB     int           // what background re-encryption may read, and write, in a second
 	VaultLimits      bool          // enforce the service's limits of operations on vaults
 	AllowFaults      bool          // let operators disturb vaults, to rehearse
@@ -86,6 +87,7 @@ func Default(getenv func(string) string) Config {
 		IdleClose:        15 * time.Minute,
 		CacheMiB:         256,
 		ReencryptMiB:     64,
+		RangeMiB:         50 << 10,
 		LogFormat:        FormatText,
 	}
 }
@@ -150,6 +152,7 @@ func (c *Config) Bind(f *pflag.FlagSet) {
 	f.DurationVar(&c.IdleClose, "idle-close", c.IdleClose, "close an account that was not used for so long; 0 never")
 	f.IntVar(&c.CacheMiB, "cache-mib", c.CacheMiB, "`MiB` of memory for the caches of all open accounts")
 	f.IntVar(&c.ReencryptMiB, "reencrypt-mib", c.ReencryptMiB, "`MiB` a second that background re-encryption may move")
+	f.IntVar(&c.RangeMiB, "range-mib", c.RangeMiB, "stored `MiB` of documents beyond which a partition key range is split")
 	f.StringVar(&c.HSM, "hsm", c.HSM, "pkcs11: `URI` of the token in which vault keys of the types that end in -HSM live; default: software keys")
 	f.BoolVar(&c.EnforceRU, "enforce-throughput", c.EnforceRU, "answer requests beyond a container's or database's throughput with 429")
 	f.BoolVar(&c.VaultLimits, "vault-limits", c.VaultLimits, "answer requests beyond Key Vault's limits with 429")
@@ -213,6 +216,7 @@ func (c *Config) Validate() error {
 	add(c.MaxOpenAccounts > 0, "max-open-accounts: %d is not positive", c.MaxOpenAccounts)
 	add(c.IdleClose >= 0, "idle-close: %v is negative", c.IdleClose)
 	add(c.CacheMiB > 0, "cache-mib: %d is not positive", c.CacheMiB)
+	add(c.RangeMiB > 0, "range-mib: %d is not positive", c.RangeMiB)
 	add(c.ReencryptMiB > 0, "reencrypt-mib: %d is not positive", c.ReencryptMiB)
 	_, err := rootkey.ParseProtection(c.RootKey)
 	add(err == nil, "root-key: %v", err)

@@ -107,7 +107,7 @@ func TestValidate(t *testing.T) {
 		{"root key nowhere", func(c *config.Config) { c.RootKey = "cloud" }, []string{"root-key:"}},
 		{"all at once", func(c *config.Config) {
 			*c = config.Config{Listen: "x", ProxyListen: "127.0.0.1:99999", KeyGrace: -1, LogFormat: "xml"}
-		}, []string{"data:", "key-check-interval:", "key-grace:", "max-open-accounts:", "cache-mib:", "reencrypt-mib:", "log-format:", "listen:", "proxy-listen:"}},
+		}, []string{"data:", "key-check-interval:", "key-grace:", "max-open-accounts:", "cache-mib:", "range-mib:", "reencrypt-mib:", "log-format:", "listen:", "proxy-listen:"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

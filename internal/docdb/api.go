@@ -47,6 +47,7 @@ type Config struct {
 	Enforce    bool             // throughput: refuse what it does not allow
 	Now        func() time.Time // nil: time.Now
 	Log        *slog.Logger     // nil: nothing is logged
+	RangeBytes int64            // what a range holds before it is split; 0: 50 GiB
 }
 
 // Service answers for the documents of all accounts. It is safe for concurrent use.
@@ -64,6 +65,9 @@ func New(cfg Config) *Service {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.RangeBytes <= 0 {
+		cfg.RangeBytes = defaultRangeBytes
 	}
 	return &Service{cfg: cfg, accounts: map[string]*account{}}
 }

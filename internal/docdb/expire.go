@@ -16,6 +16,7 @@ const (
 // Sweep removes items whose life is over from the containers of the accounts that were used since the last
 // sweep: reads do not see them before that either. Each removal is a commit like any other, and tells the
 // change feed of all versions why. It does a bounded piece of work; the next one goes on behind it.
+// It also splits ranges that have become too large (size.go).
 func (s *Service) Sweep(ctx context.Context) error {
 	var failed error
 	for _, id := range s.touched() {
@@ -25,6 +26,9 @@ func (s *Service) Sweep(ctx context.Context) error {
 		}
 		r := &session{account: a, ctx: ctx, now: s.cfg.Now(), release: release}
 		failed = errors.Join(failed, r.sweep())
+		for _, c := range a.loaded() {
+			failed = errors.Join(failed, s.splitLarge(r, c))
+		}
 		release()
 		s.untouch(a)
 		if ctx.Err() != nil {

@@ -3,16 +3,13 @@ package docdb
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"encoding/hex"
-	"errors"
 	"math/big"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/latchkey-db/latchkey/internal/fault"
-	"github.com/latchkey-db/latchkey/internal/principal"
 	"github.com/latchkey-db/latchkey/internal/store"
 )
 
@@ -262,57 +259,6 @@ func (c *container) segments(r rangeRecord, from, to uint64) []segment {
 	return slices.CompactFunc(out, func(a, b segment) bool { return a.number == b.number }) // parents of one origin
 }
 
-// Split divides a range of a container in two and returns the ranges that are there then. at is the
-// bound between them, "" for the middle. Requests for the old range are told that it is gone, which makes
-// clients look for the new ones; nothing is moved.
-func (s *Service) Split(ctx context.Context, c principal.Caller, path ContainerPath, rangeID, at string) ([]PartitionKeyRange, error) {
-	return s.reshape(ctx, c, path, func(state *container, now int64) (containerRecord, error) {
-		p, err := state.partition(rangeID)
-		if err != nil {
-			return state.rec, err
-		}
-		return state.rec.split(p, strings.ToUpper(at), now)
-	})
-}
-
-// Merge joins two neighbouring ranges of a container and returns the ranges that are there then.
-func (s *Service) Merge(ctx context.Context, c principal.Caller, path ContainerPath, left, right string) ([]PartitionKeyRange, error) {
-	return s.reshape(ctx, c, path, func(state *container, now int64) (containerRecord, error) {
-		a, errA := state.partition(left)
-		b, errB := state.partition(right)
-		if err := errors.Join(errA, errB); err != nil {
-			return state.rec, rangeGone()
-		}
-		return state.rec.merge(a, b, now)
-	})
-}
-
-// reshape changes the ranges of a container while nobody uses it.
-func (s *Service) reshape(ctx context.Context, c principal.Caller, path ContainerPath, change func(*container, int64) (containerRecord, error)) ([]PartitionKeyRange, error) {
-	r, err := s.guard(ctx, c, path.Account, "sqlDatabases/containers/write", path.Database, path.Container)
-	if err != nil {
-		return nil, err
-	}
-	defer r.release()
-	r.schema.Lock()
-	defer r.schema.Unlock()
-	state, err := r.open(path.Database, path.Container)
-	if err != nil {
-		return nil, err
-	}
-	state.life.RUnlock() // the schema lock keeps it from going away
-	state.life.Lock()
-	defer state.life.Unlock()
-	rec, err := change(state, r.now.Unix())
-	if err != nil {
-		return nil, err
-	}
-	if err := r.reshaped(state, rec); err != nil {
-		return nil, err
-	}
-	return state.shownAll(), nil
-}
-
 // shownAll are the ranges as clients see them.
 func (c *container) shownAll() []PartitionKeyRange {
 	out := make([]PartitionKeyRange, len(c.parts))
@@ -355,7 +301,7 @@ func (r *session) widen(rid string, t Throughput) error {
 	}
 	state.life.Lock()
 	defer state.life.Unlock()
-	for len(state.parts) < (max(t.Manual, t.Autoscale)+rangeThroughput-1)/rangeThroughput {
+	for len(state.parts) < rangesFor(t) {
 		rec, err := state.rec.split(state.widest(), "", r.now.Unix())
 		if err != nil {
 			return err
@@ -391,7 +337,7 @@ func (r rangeRecord) width(d PartitionKeyDefinition) *big.Int {
 
 // divided are the ranges of a new container with that throughput; nil when one is enough.
 func divided(t Throughput, d PartitionKeyDefinition) []rangeRecord {
-	n := (max(t.Manual, t.Autoscale) + rangeThroughput - 1) / rangeThroughput
+	n := rangesFor(t)
 	if n < 2 {
 		return nil
 	}

@@ -414,6 +414,14 @@ func (s *Store) Size() (uint64, error) {
 	return guarded(s.poison, func() (uint64, error) { return s.db.Metrics().DiskSpaceUsage(), nil })
 }
 
+// Usage estimates the bytes that the keys of a range take in tables: what is only in memory is not counted.
+func (s *Store) Usage(r Range) (uint64, error) {
+	if err := s.Err(); err != nil {
+		return 0, err
+	}
+	return guarded(s.poison, func() (uint64, error) { return s.db.EstimateDiskUsage(r.Lower, r.Upper) })
+}
+
 // Close closes the store. The keys of a sealed file system must stay valid until it returns. Of a
 // poisoned store some memory stays until the process ends.
 func (s *Store) Close() error {

@@ -24,12 +24,8 @@ type sqlBody struct {
 
 // databases serves everything below sqlDatabases.
 func (p *Provider) databases(ctx context.Context, r *arm.Request, types string) (*arm.Response, error) {
-	a, err := p.accounts.At(accountID(r))
+	a, err := p.located(ctx, r)
 	if err != nil {
-		// Who may not read the account must not learn from a 404 that it is not there.
-		if _, e := p.accounts.Get(ctx, r.Caller, accountID(r)); e != nil {
-			err = e
-		}
 		return nil, err
 	}
 	s := &sql{Provider: p, ctx: ctx, r: r, account: a.ID, db: r.ID.Segments[1].Name}
@@ -38,6 +34,9 @@ func (p *Provider) databases(ctx context.Context, r *arm.Request, types string) 
 		return s.database()
 	case "databaseaccounts/sqldatabases/containers":
 		s.container = r.ID.Segments[2].Name
+		if r.Method == http.MethodPost {
+			return s.containerAction()
+		}
 		return s.containers()
 	case "databaseaccounts/sqldatabases/throughputsettings", "databaseaccounts/sqldatabases/containers/throughputsettings":
 		if len(r.ID.Segments) > 3 {
@@ -51,6 +50,19 @@ func (p *Provider) databases(ctx context.Context, r *arm.Request, types string) 
 		}
 	}
 	return nil, fault.New(fault.NotImplemented, "NotSupported", "This server does not support this resource of database accounts through Resource Manager.")
+}
+
+// located is the account that a request is below. What may be done there, docdb decides.
+func (p *Provider) located(ctx context.Context, r *arm.Request) (account.Account, error) {
+	a, err := p.accounts.At(accountID(r))
+	if err == nil {
+		return a, nil
+	}
+	// Who may not read the account must not learn from a 404 that it is not there.
+	if _, e := p.accounts.Get(ctx, r.Caller, accountID(r)); e != nil {
+		err = e
+	}
+	return a, err
 }
 
 // sql is one request about a database or container.

@@ -21,6 +21,9 @@ func (p *Provider) operate(ctx context.Context, r *arm.Request) (*arm.Response, 
 			return nil, err
 		}
 	}
+	if o.Verb == "split" || o.Verb == "merge" {
+		return p.reshape(ctx, r, o.Verb)
+	}
 	report, err := p.accounts.Operate(ctx, r.Caller, accountID(r), o)
 	if err != nil {
 		return nil, err
