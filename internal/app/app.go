@@ -42,6 +42,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -93,6 +94,7 @@ type Server struct {
 	address   string
 	documents *docdb.Service
 
+	started  atomic.Bool                   // the start is done and no stop has begun
 	stops    []func(context.Context) error // in the order of starting
 	stopOnce sync.Once
 	stopErr  error
@@ -115,6 +117,7 @@ func Start(ctx context.Context, cfg config.Config, log *slog.Logger) (*Server, e
 			return nil, errors.Join(err, s.Stop(context.WithoutCancel(ctx)))
 		}
 	}
+	s.started.Store(true)
 	return s, nil
 }
 
@@ -124,6 +127,7 @@ func (s *Server) onStop(f func(context.Context) error) { s.stops = append(s.stop
 // Stop stops everything in reverse order. It is safe to call twice.
 func (s *Server) Stop(ctx context.Context) error {
 	s.stopOnce.Do(func() {
+		s.started.Store(false)
 		for i := len(s.stops) - 1; i >= 0; i-- {
 			s.stopErr = errors.Join(s.stopErr, s.stops[i](ctx))
 		}
@@ -217,7 +221,7 @@ func (s *Server) openFront(context.Context) (err error) {
 	}
 	cfg := front.Config{
 		Listen: s.cfg.Listen, ProxyListen: s.cfg.ProxyListen, AllowRemoteProxy: s.cfg.ProxyRemote, CA: s.ca,
-		Handlers: s.faces(), Ready: func(context.Context) error { return s.control.Err() },
+		Handlers: s.faces(), Ready: s.ready,
 		Metrics: s.metrics.Handler(), Observe: s.observe, Log: s.log,
 	}
 	if s.emulator != "" {
@@ -228,6 +232,34 @@ func (s *Server) openFront(context.Context) (err error) {
 	}
 	s.onStop(s.front.Stop)
 	s.setAddress(s.front.Addresses().Front)
+	return nil
+}
+
+// errStarting is why a server whose last steps are still to come is not ready.
+var errStarting = errors.New("the server is starting")
+
+// ready reports whether requests will be served: all has started, the control store works, and the emulator's
+// account opens. Accounts open when they are asked for; one whose key is denied is no reason to take the
+// others out of service.
+func (s *Server) ready(ctx context.Context) error {
+	if !s.started.Load() {
+		return errStarting
+	}
+	if err := s.control.Err(); err != nil {
+		return err
+	}
+	if s.emulator == "" {
+		return nil
+	}
+	a, err := s.accounts.Resolve(s.emulator)
+	if err != nil {
+		return err
+	}
+	_, release, err := s.keeper.Acquire(ctx, a.ID)
+	if err != nil {
+		return err
+	}
+	release()
 	return nil
 }
 

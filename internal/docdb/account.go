@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/latchkey-db/latchkey/internal/audit"
+	"github.com/latchkey-db/latchkey/internal/fault"
 	"github.com/latchkey-db/latchkey/internal/principal"
 	"github.com/latchkey-db/latchkey/internal/store"
 )
@@ -156,7 +157,7 @@ func (s *Service) guard(ctx context.Context, c principal.Caller, accountID, acti
 		database, containerName = a.names(database, containerName)
 		if err := s.decide(ctx, c, accountID, action, database, containerName); err != nil {
 			release()
-			return nil, err
+			return nil, byRID(err)
 		}
 	}
 	refuse := func(err error) error { return s.audited(ctx, c, accountID, action, database, containerName, err) }
@@ -165,6 +166,17 @@ func (s *Service) guard(ctx context.Context, c principal.Caller, accountID, acti
 		return nil, refuse(err)
 	}
 	return &session{refuse: refuse, account: a, ctx: ctx, now: s.cfg.Now(), enforce: s.cfg.Enforce, grant: c.Grant, release: release}, nil
+}
+
+// byRID gives a refusal by data roles the sub-status for requests that name resources by their ids.
+func byRID(err error) error {
+	f := fault.As(err)
+	if f == nil || f.Kind != fault.Denied || f.Reason != reasonRoleByName {
+		return err
+	}
+	c := *f
+	c.Reason = reasonRoleByRID
+	return &c
 }
 
 // names translates resource ids to the names that they stand for, as far as they do.

@@ -316,3 +316,24 @@ func TestErasingSparesThroughput(t *testing.T) {
 		w.eraseSome()
 	}
 }
+
+// TestRoleRefusedByResourceID: a refusal by data roles has another sub-status where the request names
+// resources by their ids.
+func TestRoleRefusedByResourceID(t *testing.T) {
+	w, ctx := newWorld(t), context.Background()
+	path := w.container(simple)
+	c, err := w.Container(ctx, key, accountID, "d", "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := w.Database(ctx, key, accountID, "d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.deny = "sqlDatabases/containers/items/read"
+	_, err = w.ReadItem(ctx, key, at(path, `["a"]`), "1")
+	wantFault(t, err, fault.Denied, "5302")
+	path.Database, path.Container = d.RID, c.RID
+	_, err = w.ReadItem(ctx, key, at(path, `["a"]`), "1")
+	wantFault(t, err, fault.Denied, "5303")
+}

@@ -10,8 +10,10 @@ const (
 	reasonKeyMismatch       = "PartitionKeyMismatch"    // 400/1001
 	reasonContainerMismatch = "CollectionRidMismatch"   // 400/1024: the name leads to another container than the caller means
 	reasonRangeGone         = "PartitionKeyRangeGone"   // 410/1002
-	reasonMalformedToken    = "5001"                    // 401
-	reasonCondition         = "PatchConditionNotMet"    // 412/1110
+	reasonRoleByName        = "5302"                    // 403: data roles do not allow it, for names and for resource ids
+	reasonRoleByRID         = "5303"
+	reasonMalformedToken    = "5001"                 // 401
+	reasonCondition         = "PatchConditionNotMet" // 412/1110
 )
 
 // Texts of the service; clients match on them.

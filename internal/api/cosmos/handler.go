@@ -123,6 +123,12 @@ func (x *exchange) standardHeaders() {
 }
 
 func (x *exchange) serve() (err error) {
+	if err := x.checkHeaders(); err != nil {
+		return err
+	}
+	if isExplorer(x.r.URL.Path) {
+		return noExplorer()
+	}
 	if x.at, err = parsePath(x.r.URL.EscapedPath()); err != nil {
 		return err
 	}
@@ -140,6 +146,40 @@ func (x *exchange) serve() (err error) {
 		return noSuchPath()
 	}
 	return h(x)
+}
+
+// Bounds of a request's headers in bytes: of all, so that no token grows without end, and of the partition
+// key, whose longest value may be written with six bytes for each of its own.
+const (
+	maxHeaders            = 48 << 10 // below what the listener takes, which refuses without a body
+	maxPartitionKeyHeader = 6*3*2048 + 64
+)
+
+// checkHeaders refuses requests with headers that are too long, in the service's words.
+func (x *exchange) checkHeaders() error {
+	total := 0
+	for name, values := range x.r.Header {
+		for _, v := range values {
+			total += len(name) + len(v)
+		}
+	}
+	if total > maxHeaders {
+		return fault.New(fault.Invalid, "BadRequest", "The size of the request headers is too long.")
+	}
+	if len(x.r.Header.Get(headerPartitionKey)) > maxPartitionKeyHeader {
+		return fault.New(fault.Invalid, "BadRequest", "The size of the header %s is too long.", headerPartitionKey)
+	}
+	return nil
+}
+
+// isExplorer reports whether a path leads to the web page that emulators have. It is no resource, so nobody
+// signs a request for it.
+func isExplorer(path string) bool {
+	return path == "/_explorer" || strings.HasPrefix(path, "/_explorer/")
+}
+
+func noExplorer() error {
+	return fault.New(fault.NotFound, "NotFound", "This server has no data explorer at this address.")
 }
 
 // resolve finds the account.
