@@ -28,6 +28,8 @@ type rows struct {
 	at    time.Time // the time of the query
 	most  int       // documents that may be read; 0 for no bound
 	began time.Time
+	// anyOrder tells that the answer does not depend on the order of the rows.
+	anyOrder bool
 	bare  bool // the members that the system adds are not asked for
 
 	index     *access
@@ -68,7 +70,7 @@ func (s *rows) choose(plan *sql.Plan, query Query, now time.Time, at position) (
 	if err != nil {
 		return at, err
 	}
-	s.condition = condition
+	s.condition, s.anyOrder = condition, plan.Unordered()
 	if order := plan.Order(); len(order) > 0 {
 		return s.chooseOrder(plan, order, condition, at)
 	}
@@ -206,6 +208,8 @@ func (s *rows) Scan(ctx context.Context) iter.Seq2[sql.Row, error] {
 			err = s.covered(ctx, yield)
 		case s.found != nil:
 			err = s.search(ctx, yield)
+		case s.anyOrder:
+			err = s.sequential(ctx, yield)
 		default:
 			for i := range s.part.items(s.view, s.state, s.after, &err) {
 				if ctx.Err() != nil || !s.give(i, yield) {
@@ -217,6 +221,29 @@ func (s *rows) Scan(ctx context.Context) iter.Seq2[sql.Row, error] {
 			yield(sql.Row{}, err)
 		}
 	}
+}
+
+// sequential gives the documents in the order in which they are stored, for a query whose answer does not
+// depend on it: neighbours are read together.
+func (s *rows) sequential(ctx context.Context, yield func(sql.Row, error) bool) (err error) {
+	r := below(keyItem, s.state.id[:], []byte(s.part.partition))
+	for k, v := range s.view.Scan(r, &err) {
+		if ctx.Err() != nil {
+			break
+		}
+		at := k[1+len(s.state.id):]
+		if !s.part.whole() && !s.part.holds(at) {
+			continue
+		}
+		i, e := decodeItem(v)
+		if e != nil {
+			return e
+		}
+		if !s.state.hidden(at, i) && !s.give(i, yield) {
+			break
+		}
+	}
+	return err
 }
 
 // search gives the documents that were found.

@@ -126,6 +126,9 @@ func (s *rows) describe(c *sql.Condition) []string {
 	case s.found != nil:
 		return []string{"documents by number", "index: " + describeCondition(c)}
 	}
+	if s.anyOrder {
+		return []string{"scan of all documents as they are stored"}
+	}
 	return []string{"scan of all documents"}
 }
 
