@@ -36,7 +36,8 @@ type account struct {
 	rates       map[string]float64 // throughput by resource id; nil when it has to be read
 	budgets     map[string]*budget
 
-	plans planCache
+	plans   planCache
+	lookups nameCache
 }
 
 // acquire borrows the account's store for a request.

@@ -95,6 +95,10 @@ func (c *container) unique() []UniqueKey { return c.rec.Spec.UniqueKeyPolicy.key
 
 // containerKey finds a container of a database by name or resource id.
 func (a *account) containerKey(d databaseRecord, name string) (containerID, error) {
+	return recall(&a.lookups, "c"+string(be32(d.Number))+name, func() (containerID, error) { return a.readContainerKey(d, name) })
+}
+
+func (a *account) readContainerKey(d databaseRecord, name string) (containerID, error) {
 	v, err := a.db.Get(key(keyContainerName, be32(d.Number), []byte(name)))
 	if errors.Is(err, store.ErrNotFound) && looksLikeRID(name, 8) {
 		v, _ = decodeRID(name)
@@ -404,7 +408,9 @@ func deleteContainerIn(b *store.Batch, rec containerRecord) {
 
 // receipt describes an operation on c that saw p at lsn. The caller holds life.
 func (r *session) receipt(c *container, p *partition, lsn uint64, charge float64) (Receipt, error) {
-	d, err := record[databaseRecord](r.db, key(keyDatabase, be32(c.id.database())))
+	d, err := recall(&r.lookups, "n"+string(be32(c.id.database())), func() (databaseRecord, error) {
+		return record[databaseRecord](r.db, key(keyDatabase, be32(c.id.database())))
+	})
 	return Receipt{
 		ContainerRID: c.id.rid(), AltPath: strings.TrimPrefix(scope(d.Name, c.rec.Spec.ID), "/"),
 		LSN: lsn, Charge: charge, RangeID: p.id(),

@@ -65,6 +65,10 @@ func newETag() string { return `"` + uuid.NewString() + `"` }
 // database finds a database by name or, failing that, by resource id. A missing one is reported as
 // the thing that was asked for; callers that looked for something inside use owner.
 func (a *account) database(name string) (databaseRecord, error) {
+	return recall(&a.lookups, "d"+name, func() (databaseRecord, error) { return a.readDatabase(name) })
+}
+
+func (a *account) readDatabase(name string) (databaseRecord, error) {
 	number, err := a.db.Get(key(keyDatabaseName, []byte(name)))
 	if errors.Is(err, store.ErrNotFound) && looksLikeRID(name, 4) {
 		number, _ = decodeRID(name)
@@ -153,6 +157,7 @@ func (a *account) commit(fill func(b *store.Batch) error) error {
 		return err
 	}
 	defer a.forgetRates()
+	defer a.lookups.forget()
 	return a.db.Commit(b)
 }
 

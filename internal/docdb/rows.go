@@ -30,7 +30,7 @@ type rows struct {
 	began time.Time
 	// anyOrder tells that the answer does not depend on the order of the rows.
 	anyOrder bool
-	bare  bool // the members that the system adds are not asked for
+	bare     bool // the members that the system adds are not asked for
 
 	index     *access
 	condition *sql.Condition
