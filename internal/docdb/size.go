@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/hex"
 	"errors"
+	"math/big"
 	"slices"
 	"strings"
 
@@ -24,6 +26,7 @@ const defaultRangeBytes = 50 << 30
 const (
 	halvingSteps = 40 // enough to tell hashes apart that lie as close as those of 2^40 keys
 	leastShare   = 8  // neither side gets less than 1/leastShare
+	hashBits     = 8 * epkBytes
 )
 
 // storedBytes is what the documents with effective partition keys in [low, high) take.
@@ -43,9 +46,9 @@ func (a *account) halving(c *container, r rangeRecord) (string, error) {
 	if err != nil || total == 0 {
 		return "", err
 	}
-	low, high := r.Min, r.Max
-	for range halvingSteps {
-		at := middle(low, high, *c.rec.Spec.PartitionKey)
+	low, high, d := r.Min, r.Max, *c.rec.Spec.PartitionKey
+	for range halvingSteps + hashBits*(len(d.Paths)-1) {
+		at := halfway(low, high, d)
 		if at <= low || at >= high {
 			break
 		}
@@ -63,6 +66,25 @@ func (a *account) halving(c *container, r rangeRecord) (string, error) {
 		}
 	}
 	return a.fair(c, r, total, low, high)
+}
+
+// halfway is the bound that halves a range of hashes. Of a hierarchical key all levels count, so that what has
+// one value at the first level can be divided too.
+func halfway(low, high string, d PartitionKeyDefinition) string {
+	if d.Kind != KindMultiHash {
+		return middle(low, high, d)
+	}
+	size := epkBytes * len(d.Paths)
+	number := func(s string) *big.Int {
+		if s == highestEPK {
+			return new(big.Int).Lsh(big.NewInt(1), uint(8*size-2))
+		}
+		b := make([]byte, size)
+		copy(b, bound(s))
+		return new(big.Int).SetBytes(b)
+	}
+	sum := new(big.Int).Add(number(low), number(high))
+	return strings.ToUpper(hex.EncodeToString(sum.Rsh(sum, 1).FillBytes(make([]byte, size))))
 }
 
 // fair chooses of two bounds the one that leaves enough on both sides.

@@ -175,3 +175,39 @@ func TestReshapeByOperators(t *testing.T) {
 		}
 	}
 }
+
+// TestOneTenantIsSplit: of a hierarchical key, what has one value at the first level can be divided; it is read
+// by that value as before.
+func TestOneTenantIsSplit(t *testing.T) {
+	w, d := bounded(t, 128<<10), dice(1)
+	path := w.container(`{"id":"h","partitionKey":{"paths":["/t","/u"],"kind":"MultiHash","version":2}}`)
+	for i := range 400 {
+		body := fmt.Appendf(nil, `{"id":"%d","t":"one","u":"u%d","text":%q}`, i, i, noise(&d, 1024))
+		if _, err := w.CreateItem(t.Context(), key, at(path, fmt.Sprintf(`["one","u%d"]`, i)), body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.db.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	m := &model{t: t, w: w, path: path}
+	for range 5 {
+		m.ranges()
+		if err := w.Sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if list := m.ranges(); len(list) < 3 {
+		t.Errorf("%d ranges", len(list))
+	}
+	page, err := w.ReadFeed(t.Context(), key, docdb.FeedRequest{Path: path, PartitionKey: at(path, `["one"]`).PartitionKey, MaxItems: -1})
+	if err != nil || len(page.Items) != 400 {
+		t.Errorf("%d documents of the tenant, %v", len(page.Items), err)
+	}
+	for i := range 400 {
+		r, err := w.ReadItem(t.Context(), key, at(path, fmt.Sprintf(`["one","u%d"]`, i)), fmt.Sprint(i))
+		if err != nil || r.RangeID == "0" {
+			t.Fatal(r.RangeID, err)
+		}
+	}
+}
