@@ -72,11 +72,10 @@ func (a *account) sealer() (cipher.AEAD, error) {
 }
 
 // token returns the continuation token for p.
-func (a *account) token(p position, digest []byte) (string, error) {
-	aead, err := a.sealer()
-	if err != nil {
-		return "", err
-	}
+func (a *account) token(p position, digest []byte) (string, error) { return a.seal(p.encode(), digest) }
+
+// encode writes what a token says.
+func (p position) encode() []byte {
 	b := append(be64(p.after), be64(p.skip)...)
 	if o := p.ordered; o != nil {
 		stage := o.stage
@@ -85,6 +84,15 @@ func (a *account) token(p position, digest []byte) (string, error) {
 		}
 		b = append(append(b, be64(p.given)...), stage)
 		b = append(append(b, be64(o.skip)...), o.term...)
+	}
+	return b
+}
+
+// seal makes a token that says b.
+func (a *account) seal(b, digest []byte) (string, error) {
+	aead, err := a.sealer()
+	if err != nil {
+		return "", err
 	}
 	out := make([]byte, 1+nonceSize, 1+nonceSize+len(b)+aead.Overhead())
 	out[0] = tokenVersion
