@@ -40,6 +40,7 @@ var peerQueries = []peerQuery{
 	{"order-limit", `SELECT TOP 10 * FROM c ORDER BY c.number`, `SELECT body FROM docs ORDER BY body->'number' LIMIT 10`, nil, 30, 10, 100},
 	{"count", `SELECT VALUE COUNT(1) FROM c WHERE c.kind = "k3"`, `SELECT to_jsonb(COUNT(*)) FROM docs WHERE body @> '{"kind":"k3"}'`, nil, 12, 1, 5},
 	{"scan", `SELECT VALUE c.id FROM c WHERE CONTAINS(c.text, "no such words")`, `SELECT body->'id' FROM docs WHERE body->>'text' LIKE '%no such words%'`, nil, 6, 0, 5},
+	{"scan-count", `SELECT VALUE COUNT(1) FROM c WHERE CONTAINS(c.text, "no such words")`, `SELECT to_jsonb(COUNT(*)) FROM docs WHERE body->>'text' LIKE '%no such words%'`, nil, 6, 1, 5},
 }
 
 // answer is what one call of a query gave, and what it took the server by its own account; 0 when it has none.
